@@ -1,0 +1,48 @@
+# Everything here needs only Go, git and make; what needs more says so.
+# `make` alone lists the targets.
+
+GO        ?= go
+FUZZTIME  ?= 5s
+BENCHTIME ?= 1s
+BENCH     ?= .
+PKG       ?= ./...
+
+# 2026.2.2; raised by hand, so that a new release never breaks an old commit.
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# The race detector needs cgo, a C compiler with libc's headers, and a
+# processor that it knows. Without one of them the tests run plain.
+RACE = $(shell $(GO) list -race . >/dev/null 2>&1 && \
+	$$($(GO) env CC) -include stdlib.h -x c -fsyntax-only /dev/null 2>/dev/null && echo -race)
+
+.DEFAULT_GOAL := help
+.PHONY: help build test lint fuzz bench cross clean
+
+help: ## list the targets
+	@echo "usage: make TARGET"
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-7s %s\n", $$1, $$2 }'
+
+build: ## build bin/pando
+	$(GO) build -trimpath -o bin/pando .
+
+test: ## run all tests, with the race detector where there is a C compiler (PKG=./wal)
+	$(GO) test $(RACE) $(PKG)
+
+lint: ## check format, go vet and staticcheck
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
+		echo "not formatted; run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+fuzz: ## run every fuzz target for FUZZTIME each (5s; PKG=./wal)
+	GO="$(GO)" scripts/fuzz.sh $(FUZZTIME) $(PKG)
+
+bench: ## run the benchmarks (BENCH=regexp BENCHTIME=1s PKG=./wal)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) $(PKG)
+
+cross: ## build for other platforms, compare golden bytes under emulation, look for fused floats
+	GO="$(GO)" scripts/cross.sh
+	GO="$(GO)" scripts/fma-check.sh
+
+clean: ## remove what make built
+	rm -rf bin

@@ -1,0 +1,103 @@
+package input
+
+import (
+	"context"
+	"fmt"
+
+	"pando/event"
+)
+
+// read takes the file's lines up to its end, or up to a turn's bytes. end says
+// that the end was found. An unreadable file is at its end for now; the error
+// is the sink's only.
+//
+// looked is the time before the file's size was looked at: whatever it held
+// then is within that size, and what comes later came after.
+func (t *tail) read(ctx context.Context, f *file, looked int64) (end bool, err error) {
+	if f.rotated {
+		looked = t.clock()
+		if st, err := statFile(f.fd); err == nil {
+			if st.size > f.size {
+				f.quietSince = looked
+			}
+			f.size, f.mtime = st.size, st.mtime
+		}
+	}
+	for turn := 0; turn < turnBytes && !f.atEnd(); {
+		if err := f.remember(t.spec.Name); err != nil {
+			t.log.Warn("read failed", "path", f.path, "error", err)
+			return false, nil
+		}
+		n, err := f.fd.ReadAt(t.chunk, f.readAt())
+		if n == 0 {
+			if err != nil && !isEOF(err) {
+				t.log.Warn("read failed", "path", f.path, "error", err)
+				return false, nil
+			}
+			return false, nil // cut since it was looked at; the next poll sees how
+		}
+		turn += n
+		if err := t.split(ctx, f, t.chunk[:n]); err != nil {
+			return false, err
+		}
+	}
+	if !f.atEnd() {
+		return false, nil
+	}
+	f.before = seen{looked, true}
+	return true, nil
+}
+
+// split takes the complete lines out of a chunk that follows what was read.
+func (t *tail) split(ctx context.Context, f *file, chunk []byte) error {
+	first := f.before // the line that was begun earlier came earlier
+	if f.lines.held() > 0 {
+		first = f.partial
+	} else {
+		f.partial = f.before
+	}
+	for {
+		text, cut, size, left, ok := f.lines.next(chunk)
+		if !ok {
+			return nil
+		}
+		if err := t.accept(ctx, f, text, cut, size, first); err != nil {
+			return err
+		}
+		chunk, first, f.partial = left, f.before, f.before
+	}
+}
+
+// accept makes an item of one line, unless it is durable already.
+func (t *tail) accept(ctx context.Context, f *file, text []byte, cut, size int64, s seen) error {
+	f.offset += size
+	if f.durable(event.Critical) && f.durable(event.Bulk) {
+		return nil
+	}
+	e, producer := t.x.event(&line{bytes: text, cut: cut, file: f.path, attr: t.pattern})
+	if f.durable(e.Lane()) {
+		return nil
+	}
+	t.out.add(Item{Event: e, Position: f.position(), Retires: t.retire}, int(size), s, producer)
+	t.retire = nil
+	if !t.out.full() {
+		return nil
+	}
+	return t.out.flush(ctx)
+}
+
+// finish closes a rotated file that has been quiet for the grace period. A
+// last line without an end is taken as it is then.
+func (t *tail) finish(ctx context.Context, l *lineage, f *file, now int64) error {
+	if now-f.quietSince < int64(t.spec.Grace) || !f.atEnd() {
+		return nil
+	}
+	if held := f.lines.held(); held > 0 {
+		text, cut, size := f.lines.take()
+		if err := t.accept(ctx, f, text, cut, size, f.partial); err != nil {
+			return fmt.Errorf("last line of %s: %w", f.path, err)
+		}
+	}
+	t.remove(l, f)
+	return nil
+}

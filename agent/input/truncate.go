@@ -1,0 +1,84 @@
+package input
+
+import (
+	"os"
+	"slices"
+
+	"pando/event"
+)
+
+// check sees whether the file that the path names was cut or overwritten in
+// place since it was read.
+func (t *tail) check(l *lineage, f *file, st fileState) error {
+	cut := st.size < f.readAt()
+	if !cut && (st.size > f.size || st.mtime != f.mtime) && len(f.head) > 0 {
+		cut = !f.intact()
+	}
+	if !cut {
+		if st.size > f.size {
+			f.quietSince = t.clock()
+		}
+		f.size, f.mtime = st.size, st.mtime
+		return nil
+	}
+	return t.truncated(l, f, st)
+}
+
+// truncated goes on with a file's next content. If what was cut was copied
+// away before (logrotate's copytruncate), the rest of it is read there;
+// otherwise what had not been read is lost.
+func (t *tail) truncated(l *lineage, f *file, st fileState) error {
+	next, err := t.open(l.path, st.key, l.path)
+	if err != nil {
+		return ignoreMoved(err)
+	}
+	if err := next.begin(t.spec.Name, t.generation(), 0, [event.Lanes]int64{}); err != nil {
+		next.fd.Close()
+		return err
+	}
+	next.before = f.before
+	if t.readCopy(l, f) {
+		t.log.Info("file truncated, rest read from its copy", "path", l.path, "copy", f.fd.Name())
+	} else {
+		lost := max(0, f.size-f.offset)
+		t.counts.count(lostTruncated, lost)
+		t.log.Warn("file truncated", "path", l.path, "read_to", f.offset, "size_was", f.size, "lost_bytes_at_least", lost)
+		t.remove(l, f)
+	}
+	l.files = append(l.files, next)
+	return nil
+}
+
+// readCopy lets f go on in a copy of its old content, if there is one.
+func (t *tail) readCopy(l *lineage, f *file) bool {
+	if f.id.length == 0 {
+		return false
+	}
+	found := t.siblings(l.path)
+	for _, s := range slices.Backward(found) {
+		if s.size < f.size || t.isOpen(s.key) {
+			continue
+		}
+		fd, err := os.Open(s.path)
+		if err != nil {
+			continue
+		}
+		if head, err := headOf(fd, headBytes); err != nil || !f.id.isOf(head) {
+			fd.Close()
+			continue
+		}
+		f.fd.Close()
+		f.fd, f.key, f.size, f.rotated = fd, s.key, s.size, true
+		return true
+	}
+	return false
+}
+
+// remove closes a file and retires its position.
+func (t *tail) remove(l *lineage, f *file) {
+	f.fd.Close()
+	if f.id.length > 0 {
+		t.retire = append(t.retire, f.slot)
+	}
+	l.files = slices.DeleteFunc(l.files, func(g *file) bool { return g == f })
+}

@@ -1,0 +1,444 @@
+package event
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"pando/internal/pack"
+)
+
+// Forms of a column of numbers or values, its first byte. An empty column
+// holds only defaults: zeros, or ones where values are meant.
+const (
+	formSame   = 1 // one number and, if rising, one step for all; or one value
+	formList   = 2 // one varint an event
+	formFloats = 3 // values: eight bytes an event
+)
+
+// The columns of strings.
+const (
+	sourceStrings = iota
+	entityStrings
+	signalStrings
+	peerStrings
+	keyStrings
+	valueStrings
+	stringColumns
+)
+
+// stringFields name them in errors.
+var stringFields = [stringColumns]string{"source", "entity", "signal", "peer", "attribute key", "attribute value"}
+
+// Encoder writes batches; see the package's format. It keeps its buffers, so
+// one that is reused does not allocate. The zero value is ready. Not safe for
+// concurrent use.
+type Encoder struct {
+	w       *pack.Writer
+	shape   shape
+	column  []byte
+	numbers []uint32
+	dicts   [stringColumns]memoized
+	opened  int       // string column being written
+	dict    *memoized // its dictionary
+	fault   error     // first string that is none or too long
+}
+
+// Encode appends the batch's bytes to dst. Equal batches have equal bytes. It
+// fails, leaving dst as it was, if the batch breaks a rule or exceeds a limit
+// of this package; the error wraps [ErrInvalid].
+func (b *Batch) Encode(dst []byte) ([]byte, error) {
+	var e Encoder
+	return e.Encode(dst, b)
+}
+
+// Encode is [Batch.Encode] with buffers kept from call to call.
+func (e *Encoder) Encode(dst []byte, b *Batch) ([]byte, error) {
+	if e.w == nil {
+		e.w = pack.NewWriter()
+	}
+	e.w.Reset()
+	if err := e.encode(b); err != nil {
+		return dst, fmt.Errorf("encode batch %v from %d: %w", b.Unit, b.First, err)
+	}
+	if e.w.Len() > MaxBatchBytes {
+		return dst, fmt.Errorf("encode batch %v from %d: %w", b.Unit, b.First,
+			invalid("batch of %d events takes %d bytes: limit %d", len(b.Events), e.w.Len(), MaxBatchBytes))
+	}
+	return append(dst, e.w.Bytes()...), nil
+}
+
+func (e *Encoder) encode(b *Batch) error {
+	h := b.header()
+	if err := h.check(); err != nil {
+		return err
+	}
+	if err := e.shape.measure(b); err != nil {
+		return err
+	}
+	if e.shape.rawBytes > MaxBatchBytes { // before it is copied
+		return invalid("batch of %d bytes of raw: limit %d", e.shape.rawBytes, MaxBatchBytes)
+	}
+	h.append(e.w)
+	e.times(b.Events)
+	e.codes(b.Events)
+	e.values(b.Events)
+	e.fault = nil
+	e.names(b.Events)
+	e.traces(b.Events)
+	e.attrs(b.Events)
+	e.raws(b.Events)
+	return e.fault
+}
+
+// times writes the five columns of time. Hi always has a varint an event, so
+// that no batch holds more events than bytes.
+func (e *Encoder) times(events []Event) {
+	column, before := e.column[:0], uint64(0)
+	for i := range events {
+		hi := uint64(events[i].Stamp.Hi)
+		column = appendUvarint(column, zigzag(hi-before))
+		before = hi
+	}
+	e.bin(column)
+
+	if column, listed := e.rising(&e.shape.lo); listed {
+		before = 0
+		for i := range events {
+			lo := uint64(events[i].Stamp.Lo)
+			column = appendUvarint(column, zigzag(lo-before))
+			before = lo
+		}
+		e.bin(column)
+	}
+	if column, listed := e.level(&e.shape.point); listed {
+		for i := range events {
+			column = appendUvarint(column, pointGap(&events[i]))
+		}
+		e.bin(column)
+	}
+	if column, listed := e.rising(&e.shape.hlc); listed {
+		before = 0
+		for i := range events {
+			t := uint64(events[i].HLC)
+			column = appendUvarint(column, zigzag(t-before))
+			before = t
+		}
+		e.bin(column)
+	}
+	if column, listed := e.rising(&e.shape.source); listed {
+		before = 0
+		for i := range events {
+			t := uint64(events[i].SourceTime)
+			column = appendUvarint(column, zigzag(t-before))
+			before = t
+		}
+		e.bin(column)
+	}
+}
+
+// codes writes the four columns of one byte an event.
+func (e *Encoder) codes(events []Event) {
+	f := &events[0]
+	for _, c := range []struct {
+		varies bool
+		first  byte
+		get    func(*Event) byte
+	}{
+		{e.shape.codes&0xff != 0, byte(f.Flags), func(e *Event) byte { return byte(e.Flags) }},
+		{e.shape.codes>>8&0xff != 0, byte(f.Kind), func(e *Event) byte { return byte(e.Kind) }},
+		{e.shape.codes>>16&0xff != 0, f.Criticality, func(e *Event) byte { return e.Criticality }},
+		{e.shape.codes>>24 != 0, byte(f.Severity), func(e *Event) byte { return byte(e.Severity) }},
+	} {
+		column := e.column[:0]
+		switch {
+		case c.varies:
+			for i := range events {
+				column = append(column, c.get(&events[i]))
+			}
+		case c.first != 0:
+			column = append(column, c.first)
+		}
+		e.bin(column)
+	}
+}
+
+// values writes the column of values.
+func (e *Encoder) values(events []Event) {
+	column := e.column[:0]
+	switch {
+	case e.shape.values == 0 && events[0].Value == 1:
+	case e.shape.values == 0:
+		column = append(column, formSame)
+		column = binary.LittleEndian.AppendUint64(column, valueBits(events[0].Value))
+	case e.shape.whole:
+		column = append(column, formList)
+		for i := range events {
+			column = appendUvarint(column, zigzag(uint64(int64(events[i].Value))))
+		}
+	default:
+		column = append(column, formFloats)
+		for i := range events {
+			column = binary.LittleEndian.AppendUint64(column, valueBits(events[i].Value))
+		}
+	}
+	e.bin(column)
+}
+
+// names writes the four columns of names, each with its dictionary.
+func (e *Encoder) names(events []Event) {
+	dict := e.open(sourceStrings)
+	if e.shape.sources {
+		for i := range events {
+			n, ok := dict.recall(events[i].Source)
+			if !ok {
+				n = e.number(events[i].Source)
+			}
+			e.numbers = append(e.numbers, n)
+		}
+	}
+	e.close()
+	dict = e.open(entityStrings)
+	if e.shape.entities {
+		for i := range events {
+			n, ok := dict.recall(events[i].Entity)
+			if !ok {
+				n = e.number(events[i].Entity)
+			}
+			e.numbers = append(e.numbers, n)
+		}
+	}
+	e.close()
+	dict = e.open(signalStrings)
+	if e.shape.signals {
+		for i := range events {
+			n, ok := dict.recall(events[i].Signal)
+			if !ok {
+				n = e.number(events[i].Signal)
+			}
+			e.numbers = append(e.numbers, n)
+		}
+	}
+	e.close()
+	dict = e.open(peerStrings)
+	if e.shape.peers {
+		for i := range events {
+			n, ok := dict.recall(events[i].Peer)
+			if !ok {
+				n = e.number(events[i].Peer)
+			}
+			e.numbers = append(e.numbers, n)
+		}
+	}
+	e.close()
+}
+
+// number looks a string up that the memo does not know. The first string at
+// fault sticks, so that the loops over events need not look.
+func (e *Encoder) number(s string) uint32 {
+	n, fresh := e.dict.number(s)
+	if fresh && e.fault == nil {
+		limit := MaxName
+		if e.opened == valueStrings {
+			limit = MaxString
+		}
+		e.fault = checkText(stringFields[e.opened], s, limit)
+	}
+	return n
+}
+
+// attrs writes the number of attributes of each event, then all keys, then
+// all values.
+func (e *Encoder) attrs(events []Event) {
+	if column, listed := e.level(&e.shape.attrs); listed {
+		for i := range events {
+			column = appendUvarint(column, uint64(len(events[i].Attrs)))
+		}
+		e.bin(column)
+	}
+	if e.shape.attrCount == 0 {
+		return
+	}
+	dict := e.open(keyStrings)
+	for i := range events {
+		for j := range events[i].Attrs {
+			n, ok := dict.recall(events[i].Attrs[j].Key)
+			if !ok {
+				n = e.number(events[i].Attrs[j].Key)
+			}
+			e.numbers = append(e.numbers, n)
+		}
+	}
+	e.close()
+	dict = e.open(valueStrings)
+	for i := range events {
+		for j := range events[i].Attrs {
+			n, ok := dict.recall(events[i].Attrs[j].Value)
+			if !ok {
+				n = e.number(events[i].Attrs[j].Value)
+			}
+			e.numbers = append(e.numbers, n)
+		}
+	}
+	e.close()
+}
+
+// raws writes the lengths of the originals and then their bytes.
+func (e *Encoder) raws(events []Event) {
+	if column, listed := e.level(&e.shape.raws); listed {
+		for i := range events {
+			column = appendUvarint(column, uint64(len(events[i].Raw)))
+		}
+		e.bin(column)
+	}
+	if e.shape.rawBytes == 0 {
+		return
+	}
+	column := e.column[:0]
+	for i := range events {
+		column = append(column, events[i].Raw...)
+	}
+	e.bin(column)
+}
+
+// traces writes the three columns of identities: a bit an event that tells
+// whether it has one, then those there are.
+func (e *Encoder) traces(events []Event) {
+	column := e.column[:0]
+	if e.shape.trace {
+		column = append(column, make([]byte, (len(events)+7)/8)...)
+		for i := range events {
+			if events[i].TraceID != [16]byte{} {
+				column[i/8] |= 1 << (i % 8)
+				column = append(column, events[i].TraceID[:]...)
+			}
+		}
+	}
+	e.bin(column)
+	for _, c := range []struct {
+		some bool
+		get  func(*Event) *[8]byte
+	}{
+		{e.shape.span, func(e *Event) *[8]byte { return &e.SpanID }},
+		{e.shape.parent, func(e *Event) *[8]byte { return &e.ParentID }},
+	} {
+		column := e.column[:0]
+		if c.some {
+			column = append(column, make([]byte, (len(events)+7)/8)...)
+			for i := range events {
+				if id := c.get(&events[i]); *id != [8]byte{} {
+					column[i/8] |= 1 << (i % 8)
+					column = append(column, id[:]...)
+				}
+			}
+		}
+		e.bin(column)
+	}
+}
+
+// rising begins a rising column. If its numbers rise by one step it writes the
+// whole column and reports false; otherwise the caller lists them.
+func (e *Encoder) rising(p *progression) (column []byte, listed bool) {
+	column = e.column[:0]
+	switch {
+	case p.off != 0:
+		return append(column, formList), true
+	case p.first != 0 || p.step != 0:
+		column = append(column, formSame)
+		column = appendUvarint(column, zigzag(p.first))
+		column = appendUvarint(column, zigzag(p.step))
+	}
+	e.bin(column)
+	return nil, false
+}
+
+// level is rising for the columns whose numbers do not rise.
+func (e *Encoder) level(l *level) (column []byte, listed bool) {
+	column = e.column[:0]
+	switch {
+	case l.off != 0:
+		return append(column, formList), true
+	case l.first != 0:
+		column = append(column, formSame)
+		column = appendUvarint(column, l.first)
+	}
+	e.bin(column)
+	return nil, false
+}
+
+// open begins a column of strings.
+func (e *Encoder) open(column int) *memoized {
+	e.numbers = e.numbers[:0]
+	e.opened, e.dict = column, &e.dicts[column]
+	e.dict.reset()
+	return e.dict
+}
+
+// close writes the lengths of the dictionary's strings, the strings, and the
+// numbers: none if all are 0, one if all are the same.
+func (e *Encoder) close() {
+	column := e.column[:0]
+	for _, s := range e.dict.strings {
+		column = appendUvarint(column, uint64(len(s)))
+	}
+	e.bin(column)
+	column = e.column[:0]
+	for _, s := range e.dict.strings {
+		column = append(column, s...)
+	}
+	e.bin(column)
+
+	numbers := e.numbers
+	if same(numbers) {
+		numbers = numbers[:min(1, len(numbers))]
+	}
+	column = e.column[:0]
+	switch width(len(e.dict.strings)) {
+	case 1:
+		for _, n := range numbers {
+			column = append(column, byte(n))
+		}
+	case 2:
+		for _, n := range numbers {
+			column = binary.LittleEndian.AppendUint16(column, uint16(n))
+		}
+	case 4:
+		for _, n := range numbers {
+			column = binary.LittleEndian.AppendUint32(column, n)
+		}
+	}
+	e.bin(column)
+	e.dict.reset() // the batch's strings are not ours to hold
+}
+
+func same(numbers []uint32) bool {
+	for _, n := range numbers {
+		if n != numbers[0] {
+			return false
+		}
+	}
+	return true
+}
+
+// bin writes a finished column, and keeps its buffer for the next.
+func (e *Encoder) bin(column []byte) {
+	e.w.Bin(column)
+	e.column = column
+}
+
+// appendUvarint is binary.AppendUvarint with the short forms in line.
+func appendUvarint(b []byte, v uint64) []byte {
+	if v < 1<<7 {
+		return append(b, byte(v))
+	}
+	if v < 1<<14 {
+		return append(b, byte(v)|0x80, byte(v>>7))
+	}
+	return binary.AppendUvarint(b, v)
+}
+
+// zigzag maps differences near zero, of either sign, to small numbers.
+func zigzag(v uint64) uint64 { return v<<1 ^ uint64(int64(v)>>63) }
+
+func unzigzag(v uint64) uint64 { return v>>1 ^ -(v & 1) }
+
+func invalidEvent(seq uint64, err error) error { return fmt.Errorf("event %d: %w", seq, err) }

@@ -1,0 +1,148 @@
+package relay
+
+import (
+	"pando/internal/pack"
+	"pando/tree/custody"
+	"pando/tree/wire"
+)
+
+// Kinds of the relay's WAL records. They are never renumbered.
+const (
+	recStart    uint8 = iota + 1 // the process started: no session is open
+	recConfig                    // content of the detectors' configuration
+	recOpen                      // an agent opens its units
+	recClose                     // a session ended
+	recBatch                     // a batch with its arrival stamp
+	recVouch                     // a durable-to without a batch
+	recTick                      // root time came to
+	recClaimed                   // the root's answer to a claim
+	recJudged                    // the root's answer to a digest or a question
+	recUplink                    // the connection to the root came or went
+	recReceived                  // findings that the root has committed
+)
+
+// opening is the body of recOpen.
+type opening struct {
+	Session uint64 // this relay's number of the session
+	Origin  string // from the certificate
+	HLC     uint64
+	Open    wire.Open
+}
+
+// arrival is the body of recBatch.
+type arrival struct {
+	Session uint64
+	Lane    uint8 // of the connection it came on
+	At      int64 // root time at this relay
+	Batch   wire.Batch
+}
+
+// receipt names a finding's revision.
+type receipt struct {
+	ID       [16]byte
+	Revision uint32
+}
+
+const maxText = 1 << 10
+
+func (o *opening) encode() []byte {
+	w := pack.NewWriter()
+	w.Uint(o.Session)
+	w.String(o.Origin)
+	w.Uint(o.HLC)
+	w.Bin(wire.Encode(&o.Open).Body)
+	return w.Bytes()
+}
+
+func decodeOpening(b []byte) (o opening, err error) {
+	r := pack.NewReader(b)
+	o.Session, o.Origin, o.HLC = r.Uint("session", 1<<63), r.String("origin", maxText), r.Uint("hlc", 1<<64-1)
+	body := r.Bin("open", len(b))
+	if err := r.Done(); err != nil {
+		return o, err
+	}
+	return o, wire.Decode(body, &o.Open)
+}
+
+// encodeArrival takes the batch message's body as it came.
+func encodeArrival(session uint64, lane uint8, at int64, batch []byte) []byte {
+	w := pack.NewWriter()
+	w.Uint(session)
+	w.Uint(uint64(lane))
+	w.Int(at)
+	w.Bin(batch)
+	return w.Bytes()
+}
+
+func decodeArrival(b []byte) (a arrival, err error) {
+	r := pack.NewReader(b)
+	a.Session, a.Lane, a.At = r.Uint("session", 1<<63), uint8(r.Uint("lane", 1)), r.Int("arrival")
+	body := r.Bin("batch", len(b))
+	if err := r.Done(); err != nil {
+		return a, err
+	}
+	return a, wire.Decode(body, &a.Batch)
+}
+
+// encodeNumbers serves records that are a few integers.
+func encodeNumbers(ns ...uint64) []byte {
+	w := pack.NewWriter()
+	for _, n := range ns {
+		w.Uint(n)
+	}
+	return w.Bytes()
+}
+
+func decodeNumbers(b []byte, ns ...*uint64) error {
+	r := pack.NewReader(b)
+	for _, n := range ns {
+		*n = r.Uint("number", 1<<64-1)
+	}
+	return r.Done()
+}
+
+func encodeTick(now int64) []byte {
+	w := pack.NewWriter()
+	w.Int(now)
+	return w.Bytes()
+}
+
+func decodeTick(b []byte) (int64, error) {
+	r := pack.NewReader(b)
+	now := r.Int("now")
+	return now, r.Done()
+}
+
+func encodeReceipts(list []receipt) []byte {
+	w := pack.NewWriter()
+	w.Array(len(list))
+	for _, x := range list {
+		w.Bin(x.ID[:])
+		w.Uint(uint64(x.Revision))
+	}
+	return w.Bytes()
+}
+
+func decodeReceipts(b []byte) ([]receipt, error) {
+	r := pack.NewReader(b)
+	var list []receipt
+	for range r.Array("receipts", maxPendingFindings) {
+		var x receipt
+		copy(x.ID[:], r.Bin("id", len(x.ID)))
+		x.Revision = uint32(r.Uint("revision", 1<<32-1))
+		list = append(list, x)
+		if r.Err() != nil {
+			break
+		}
+	}
+	return list, r.Done()
+}
+
+func appendTerm(w *pack.Writer, t custody.Term) {
+	w.Uint(t.Epoch)
+	w.Uint(t.Session)
+}
+
+func readTerm(r *pack.Reader) custody.Term {
+	return custody.Term{Epoch: r.Uint("epoch", 1<<63), Session: r.Uint("session", 1<<63)}
+}

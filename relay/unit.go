@@ -1,0 +1,255 @@
+package relay
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"pando/event"
+	"pando/event/clock"
+	"pando/internal/pack"
+	"pando/stream"
+	"pando/tree/custody"
+	"pando/tree/journal"
+	"pando/tree/wire"
+	"pando/wal"
+)
+
+// unit is one unit in this relay's custody. What was folded into panes and not
+// cut into a section yet is a cache: the log has it all.
+type unit struct {
+	id      event.Unit
+	intake  custody.Intake
+	session uint64 // that has it open, or 0
+
+	fold      *stream.Fold
+	folded    uint64 // last sequence in fold; the first is behind intake.Cut
+	spans     int    // batches in fold
+	positions map[place]event.Position
+
+	urgent   bool // more than heartbeats was stepped and not cut
+	inFlight int  // sections without an answer
+	lastCut  int64
+	acked    wire.Ack
+	expected []byte // expectations last sent up
+	expectAt int64
+
+	fresh map[uint64]*arrived // by position in the log: held and not stepped
+}
+
+// place names one file of one source.
+type place struct{ source, file string }
+
+// arrived is a batch that waits for its agent's disk.
+type arrived struct {
+	batch *event.Batch
+	m     clock.Mapping
+	at    int64
+}
+
+func newUnit(id event.Unit) *unit {
+	return &unit{id: id, intake: custody.Intake{EndOK: true}, fold: stream.NewFold(stream.DefaultLimits()),
+		positions: map[place]event.Position{}, fresh: map[uint64]*arrived{}, acked: wire.Ack{Lane: id.Lane}}
+}
+
+func (u *unit) open(n custody.Intake, session uint64) {
+	u.intake, u.session, u.acked = n, session, wire.Ack{Lane: u.id.Lane}
+	clear(u.fresh)
+	u.refold()
+}
+
+func (u *unit) close() {
+	u.intake.CloseSession()
+	u.session = 0
+	clear(u.fresh)
+}
+
+// keep remembers a decoded batch until it is stepped.
+func (u *unit) keep(at wal.Seq, b *event.Batch, a *arrival) {
+	u.fresh[uint64(at)] = &arrived{batch: b, m: mapping(b, a), at: a.At}
+}
+
+// mapping is the batch's clock mapping, or the assumption that its last event
+// is as late as its arrival, with an error that says how little is known.
+func mapping(b *event.Batch, a *arrival) clock.Mapping {
+	if a.Batch.Mapped && a.Batch.Map.Boot == b.Boot {
+		return a.Batch.Map
+	}
+	last := b.Events[len(b.Events)-1].Stamp.Hi
+	return clock.Mapping{Boot: b.Boot, Offset: a.At - last, Bound: unmappedBound, At: last}
+}
+
+// refold makes the next section start from the log again, after the cut
+// position moved.
+func (u *unit) refold() {
+	u.fold.Take()
+	clear(u.positions)
+	u.folded, u.spans = u.intake.Cut, 0
+	u.urgent = u.intake.Stepped > u.intake.Cut
+}
+
+// eager reports whether there is something to say at once.
+func (u *unit) eager() bool { return u.id.Lane == event.Critical && u.urgent }
+
+// load returns a held batch, decoded: from memory, or from the log.
+func (c *core) load(u *unit, s custody.Span) (*arrived, error) {
+	if f := u.fresh[s.Pos]; f != nil {
+		return f, nil
+	}
+	kind, body, err := c.fetch(wal.Seq(s.Pos))
+	if err != nil {
+		return nil, err
+	}
+	if kind != recBatch {
+		return nil, fmt.Errorf("record %d has kind %d, a batch of %s was there", s.Pos, kind, u.id)
+	}
+	a, err := decodeArrival(body)
+	if err != nil {
+		return nil, err
+	}
+	b, err := event.Decode(a.Batch.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	return &arrived{batch: b, m: mapping(b, &a), at: a.At}, nil
+}
+
+// advance steps what the agent's disk vouches for: detectors see it, panes
+// count it, and the agent hears that it is durable here.
+func (c *core) advance(u *unit, at int64) {
+	if at > c.now {
+		c.now = at
+	}
+	for _, s := range u.intake.Step() {
+		a, err := c.load(u, s)
+		if err != nil {
+			// The log is read back by the same process that wrote it.
+			c.fail(err)
+			return
+		}
+		c.observe(u, a)
+		if u.folded+1 == s.First && u.room() {
+			u.add(s, a)
+		}
+		delete(u.fresh, s.Pos)
+	}
+	c.tellAck(u)
+	if u.eager() && u.inFlight < maxInFlight {
+		if err := c.cut(u); err != nil {
+			c.fail(err)
+		}
+	}
+}
+
+// foldLimit bounds the rows that wait for a section; beyond it batches are
+// folded from the log when a section is cut.
+const foldLimit = 8192
+
+// room reports whether another batch may go into the present section. It
+// depends on the batches alone, not on when they are folded.
+func (u *unit) room() bool { return u.fold.Len() < foldLimit && u.spans < maxSpans }
+
+func (u *unit) add(s custody.Span, a *arrived) {
+	replayable := map[string]bool{}
+	for _, p := range a.batch.Positions {
+		u.positions[place{p.Source, p.File}] = p
+		replayable[p.SourceName()] = p.Replayable
+	}
+	for i := range a.batch.Events {
+		e := &a.batch.Events[i]
+		if u.intake.Closed && replayable[e.Source] {
+			continue // its agent reads it again under the new WAL id
+		}
+		_, point := e.Time(a.m)
+		u.fold.Add(e, point)
+	}
+	u.folded = s.Last
+	u.spans++
+}
+
+// observe shows a batch to the detectors.
+func (c *core) observe(u *unit, a *arrived) {
+	for i := range a.batch.Events {
+		e := &a.batch.Events[i]
+		iv, point := e.Time(a.m)
+		if e.Kind == event.Heartbeat {
+			c.report(c.engine.Heartbeat(u.id, e, a.m.Root(e.Stamp.Hi).Lo))
+			continue
+		}
+		u.urgent = true
+		if c.seen != nil {
+			c.seen(u.id, e, point)
+		}
+		c.report(c.engine.Observe(u.id, e, iv, point, a.at))
+	}
+}
+
+// tellAck tells the agent what is new.
+func (c *core) tellAck(u *unit) {
+	ack := wire.Ack{Lane: u.id.Lane, Durable: u.intake.Durable(), Settled: u.intake.Settled}
+	if u.session == 0 || ack == u.acked {
+		return
+	}
+	u.acked = ack
+	c.tell(u.session, &ack)
+}
+
+// cut says the next section of a unit, if there is one to say.
+func (c *core) cut(u *unit) error {
+	if !c.up || u.inFlight >= maxInFlight {
+		return nil
+	}
+	spans := u.intake.Section(maxSpans)
+	if len(spans) == 0 {
+		return nil
+	}
+	for i, s := range spans {
+		if s.Last <= u.folded {
+			continue
+		}
+		if !u.room() {
+			spans = spans[:i]
+			break
+		}
+		a, err := c.load(u, s)
+		if err != nil {
+			return err
+		}
+		u.add(s, a)
+	}
+	sec := wire.Section{Head: u.intake.Commit(u.id, c.name, spans), Rows: u.fold.Take()}
+	for _, p := range u.positions {
+		sec.Positions = append(sec.Positions, p)
+	}
+	slices.SortFunc(sec.Positions, func(a, b event.Position) int {
+		if d := strings.Compare(a.Source, b.Source); d != 0 {
+			return d
+		}
+		return strings.Compare(a.File, b.File)
+	})
+	clear(u.positions)
+	u.spans = 0
+	u.urgent = u.intake.Stepped > u.intake.Cut
+	u.inFlight++
+	u.lastCut = c.now
+	c.say(journal.Output{To: toRoot, Kind: outSection, Body: wire.EncodeSection(&sec)})
+	return nil
+}
+
+// expect sends up what was learned of a unit, when it changed.
+func (c *core) expect(u *unit) {
+	if !c.up || !u.intake.Claimed || c.now-u.expectAt < expectEvery {
+		return
+	}
+	u.expectAt = c.now
+	w := pack.NewWriter()
+	stream.AppendUnit(w, u.id)
+	appendTerm(w, u.intake.Term)
+	c.engine.Expect(u.id).Append(w)
+	if bytes.Equal(w.Bytes(), u.expected) {
+		return
+	}
+	u.expected = w.Bytes()
+	c.say(journal.Output{To: toRoot, Kind: outExpect, Body: u.expected})
+}

@@ -1,0 +1,193 @@
+//go:build !zos
+
+package consensus
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	// maxConns bounds the connections that other members have open here.
+	// Each keeps a handful; the rest is headroom for half-open ones.
+	maxConns = 128
+	// handshakeLimit bounds a TLS handshake, so that a stranger cannot hold
+	// a connection by saying nothing.
+	handshakeLimit = 5 * time.Second
+)
+
+// stream carries Raft's messages. It implements [raft.StreamLayer]: TCP or
+// what the caller gave, TLS on top, and a Close that ends every connection at
+// once, which Raft's own transport does not do.
+type stream struct {
+	listener  net.Listener
+	advertise net.Addr
+	dial      func(addr string, timeout time.Duration) (net.Conn, error)
+	server    *tls.Config
+	client    *tls.Config
+
+	mu     sync.Mutex
+	conns  map[*conn]struct{} // both directions
+	closed bool
+}
+
+var errStreamClosed = errors.New("raft transport closed")
+
+// textAddr is an address by its text; Raft only ever prints it.
+type textAddr string
+
+func (textAddr) Network() string  { return "tcp" }
+func (a textAddr) String() string { return string(a) }
+
+func newStream(o Options) (*stream, error) {
+	s := &stream{listener: o.Listener, dial: o.Dial, server: o.TLSServer, client: o.TLSClient, conns: map[*conn]struct{}{}}
+	if s.listener == nil {
+		l, err := net.Listen("tcp", o.Bind)
+		if err != nil {
+			return nil, err
+		}
+		s.listener = l
+	}
+	if s.dial == nil {
+		s.dial = func(addr string, timeout time.Duration) (net.Conn, error) {
+			return net.DialTimeout("tcp", addr, timeout)
+		}
+	}
+	s.advertise = s.listener.Addr()
+	if o.Advertise != "" {
+		s.advertise = textAddr(o.Advertise)
+	}
+	return s, nil
+}
+
+// conn removes itself from its stream when it is closed.
+type conn struct {
+	net.Conn
+	owner *stream
+	// handshake finishes a server's TLS handshake under its own limit, at
+	// the first read: reading is what gives the connection a goroutine.
+	handshake func() error
+	once      sync.Once
+	err       error
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	if c.handshake != nil {
+		c.once.Do(func() { c.err = c.handshake() })
+		if c.err != nil {
+			return 0, c.err
+		}
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *conn) Close() error {
+	c.owner.mu.Lock()
+	delete(c.owner.conns, c)
+	c.owner.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// adopt registers a connection, or closes it if there are too many or the
+// stream is closed.
+func (s *stream) adopt(c *conn, limit int) error {
+	s.mu.Lock()
+	full := len(s.conns) >= limit
+	if !s.closed && !full {
+		s.conns[c] = struct{}{}
+		s.mu.Unlock()
+		return nil
+	}
+	s.mu.Unlock()
+	_ = c.Conn.Close()
+	if full {
+		return errors.New("too many raft connections")
+	}
+	return errStreamClosed
+}
+
+// Accept waits for a connection from another member. What exceeds the bound
+// is closed at once.
+func (s *stream) Accept() (net.Conn, error) {
+	for {
+		raw, err := s.listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &conn{Conn: raw, owner: s}
+		if s.server != nil {
+			t := tls.Server(raw, s.server)
+			c.Conn = t
+			c.handshake = func() error {
+				ctx, cancel := context.WithTimeout(context.Background(), handshakeLimit)
+				defer cancel()
+				return t.HandshakeContext(ctx)
+			}
+		}
+		switch err := s.adopt(c, maxConns); {
+		case err == nil:
+			return c, nil
+		case errors.Is(err, errStreamClosed):
+			return nil, err
+		}
+	}
+}
+
+// Dial implements [raft.StreamLayer].
+func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	raw, err := s.dial(string(address), timeout)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: raw, owner: s}
+	if s.client != nil {
+		cfg := s.client.Clone()
+		if cfg.ServerName == "" && !cfg.InsecureSkipVerify {
+			if cfg.ServerName, _, err = net.SplitHostPort(string(address)); err != nil {
+				_ = raw.Close()
+				return nil, err
+			}
+		}
+		t := tls.Client(raw, cfg)
+		ctx, cancel := context.WithTimeout(context.Background(), min(timeout, handshakeLimit))
+		defer cancel()
+		if err := t.HandshakeContext(ctx); err != nil {
+			_ = raw.Close()
+			return nil, err
+		}
+		c.Conn = t
+	}
+	// Our own dials are bounded by Raft's pool; only closing matters here.
+	if err := s.adopt(c, 2*maxConns); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Close ends the listener and every connection.
+func (s *stream) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	open := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		open = append(open, c)
+	}
+	s.mu.Unlock()
+	err := s.listener.Close()
+	for _, c := range open {
+		// The raw close of a TLS connection would first try to send an alert
+		// and may block on a dead peer; a deadline in the past prevents it.
+		_ = c.SetDeadline(time.Unix(1, 0))
+		_ = c.Close()
+	}
+	return err
+}
+
+// Addr is what the other members reach this one at.
+func (s *stream) Addr() net.Addr { return s.advertise }

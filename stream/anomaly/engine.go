@@ -1,0 +1,367 @@
+package anomaly
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"pando/event"
+	"pando/event/clock"
+	"pando/stream"
+)
+
+// Bounds that are not for operators to choose.
+const (
+	maxOrigins = 1 << 16 // far above the agents that one relay serves
+	maxLines   = 1 << 17 // entries of the lookup cache, about 20 MB
+	maxNovel   = 64      // novelties open at once per origin; more tell no more
+	ageEvery   = 10_000_000_000
+)
+
+// Engine runs the detectors over everything that one relay steps. It is a
+// pure state machine: no method reads a clock, and the order of calls decides
+// everything. Not safe for concurrent use; the relay's core owns it.
+//
+// Root times are Unix nanoseconds and should not go back; the engine goes by
+// the latest it was given.
+type Engine struct {
+	cfg     Config
+	origins map[string]*origin
+	windows map[windowKey]*window
+	active  []*window // whose finding is not over; in the order of windowKey
+	pending []Finding // ended by what a claim made known; the next tick says so
+
+	now      int64 // the latest root time given
+	aged     int64 // when ageing last ran
+	codes    int   // of all origins
+	speakers int   // of all origins
+	refused  Refused
+
+	// Accelerators; no outcome depends on them, and no snapshot holds them.
+	wake  int64 // no finding ends, nor needs confirmation, before this
+	lines map[lineKey]*line
+}
+
+// Refused counts what found no room, or came too late, since the engine was
+// made. Its numbers only rise.
+type Refused struct {
+	Origins   uint64 // events of origins above the bound
+	Speakers  uint64 // events whose speaker is not followed
+	Codes     uint64 // events whose code is neither known nor remembered
+	Novelties uint64 // new codes learnt without a finding, beside too many others
+	Windows   uint64 // events of series without a rule window
+	Late      uint64 // events older than their rule window
+}
+
+// origin is what is known of one agent, under whatever WAL id.
+type origin struct {
+	name    string
+	since   int64 // root time of the first event ever; 0 before
+	heard   int64 // root time of the last sign of life
+	floor   event.Severity
+	partial bool
+	lanes   [event.Lanes]lane
+	codes   map[stream.Series]struct{}
+	sources map[string]*source
+	novel   map[stream.Series]*novelty // open novelties
+	learned uint64                     // rises when Expect has news worth sending
+}
+
+// lane is the unit that an origin's session currently has open.
+type lane struct {
+	unit    event.Unit
+	present bool
+	claimed bool // since it is present, with the expectations of the root
+}
+
+// lineKey and line remember what an event of an origin's source, entity and
+// signal looks up, so that the usual event costs one lookup. Whoever drops
+// what a line may point to clears them all.
+type lineKey struct {
+	origin                 *origin
+	source, entity, signal string
+}
+
+type line struct {
+	source  *source
+	speaker *speaker
+	known   bool // the code is remembered
+	rules   []int
+	windows []*window // beside rules; nil where none is open yet
+}
+
+// NewEngine returns an engine without any knowledge.
+func NewEngine(cfg Config) (*Engine, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("configure detectors: %w", err)
+	}
+	cfg.Rules = slices.Clone(cfg.Rules)
+	return &Engine{
+		cfg:     cfg,
+		origins: make(map[string]*origin),
+		windows: make(map[windowKey]*window),
+		wake:    math.MinInt64,
+		lines:   make(map[lineKey]*line),
+	}, nil
+}
+
+// Present says that a session opened the unit. What the origin's sources and
+// speakers did in between went unobserved. Claimed follows when the root has
+// answered; until then the engine learns, and what rules find is provisional.
+func (e *Engine) Present(unit event.Unit) {
+	o := e.origin(unit.Origin)
+	if o == nil || int(unit.Lane) >= event.Lanes {
+		return
+	}
+	o.heard = e.now
+	o.lanes[unit.Lane] = lane{unit: unit, present: true}
+	o.blind(unit.Lane)
+}
+
+// Gone says that the session of the unit closed: its speakers are unobserved
+// from now on. Nobody is silent because of that, and no silence is over.
+func (e *Engine) Gone(unit event.Unit) {
+	o := e.origins[unit.Origin]
+	if o == nil || int(unit.Lane) >= event.Lanes || o.lanes[unit.Lane].unit != unit {
+		return
+	}
+	o.heard = e.now
+	o.lanes[unit.Lane] = lane{unit: unit}
+	o.blind(unit.Lane)
+}
+
+// blind ends all observation until the lane's heartbeats come again.
+func (o *origin) blind(lane event.Lane) {
+	for _, s := range o.sources {
+		s.beats[lane] = beat{}
+		s.observed = false
+	}
+}
+
+// Claimed hands over what the root knows of the unit's origin, with the claim
+// that the root granted. It comes after Present; for a unit that is not
+// present any more, only the knowledge is kept.
+func (e *Engine) Claimed(unit event.Unit, x Expectations) {
+	o := e.origin(unit.Origin)
+	if o == nil || int(unit.Lane) >= event.Lanes {
+		return
+	}
+	e.learn(o, x)
+	if l := &o.lanes[unit.Lane]; l.present && l.unit == unit {
+		l.claimed = true
+	}
+	for _, s := range o.sources {
+		o.watch(s)
+		s.next = math.MinInt64
+	}
+	e.wake = math.MinInt64
+}
+
+// Size is the engine's extent, for metrics.
+type Size struct {
+	Origins    int
+	Sources    int
+	Observed   int // sources whose silence would be noticed now
+	Speakers   int
+	Expected   int // speakers with a steady rhythm, learnt to the end
+	Unobserved int // of the expected, those whose source is not observed
+	Silent     int // speakers with an open finding
+	Codes      int
+	Windows    int
+	Active     int // open findings of rules
+	Novelties  int // open findings of first-seen codes
+	Refused    Refused
+}
+
+// Size counts; it walks over all speakers.
+func (e *Engine) Size() Size {
+	z := Size{
+		Origins: len(e.origins), Speakers: e.speakers, Codes: e.codes,
+		Windows: len(e.windows), Active: len(e.active), Refused: e.refused,
+	}
+	for _, o := range e.origins {
+		z.Novelties += len(o.novel)
+		z.Sources += len(o.sources)
+		for _, s := range o.sources {
+			if s.observed {
+				z.Observed++
+			}
+			for _, sp := range s.speakers {
+				if sp.Open != nil {
+					z.Silent++
+				}
+				if sp.expected {
+					z.Expected++
+					if !s.observed {
+						z.Unobserved++
+					}
+				}
+			}
+		}
+	}
+	return z
+}
+
+// Observe steps one valid event that is no heartbeat, in the order of its
+// unit. Iv is its time in root time, point the best single estimate of that, arrival
+// the root time at which the relay received it. Rules and first-seen codes
+// are decided here, on arrival.
+func (e *Engine) Observe(unit event.Unit, ev *event.Event, iv clock.Interval, point, arrival int64) []Finding {
+	if ev.Kind == event.Heartbeat {
+		return nil
+	}
+	e.now = max(e.now, arrival)
+	o := e.origin(unit.Origin)
+	if o == nil {
+		e.refused.Origins++
+		return nil
+	}
+	o.heard = e.now
+	if o.since == 0 {
+		o.since = e.now
+		o.learned++
+	}
+	// Nothing happens after it arrives: a point ahead of now is the clock's
+	// error, and would push windows and rhythms into the future.
+	s := &sighting{
+		unit: unit, event: ev, point: max(min(point, e.now), 0),
+		interval: clock.Interval{Lo: iv.Lo, Hi: max(iv.Lo, iv.Hi)},
+		series:   stream.Series{Entity: ev.Entity, Signal: ev.Signal},
+		backlog:  ev.Flags&event.Backlog != 0,
+	}
+	if int(unit.Lane) < event.Lanes {
+		l := &o.lanes[unit.Lane]
+		s.claimed = l.claimed && l.unit == unit
+	}
+	ln := e.line(o, ev)
+	var out []Finding
+	if e.cfg.Silence.Enabled {
+		out = e.hear(o, ln, s, out)
+	}
+	if e.cfg.FirstSeen.Enabled && ev.Severity >= event.Severity(e.cfg.FirstSeen.MinSeverity) {
+		out = e.meet(o, ln, s, out)
+	}
+	if len(ln.rules) > 0 && !s.backlog {
+		out = e.count(ln, s, out)
+	}
+	return out
+}
+
+// sighting is one event on its way through the detectors.
+type sighting struct {
+	unit     event.Unit
+	event    *event.Event
+	series   stream.Series
+	interval clock.Interval
+	point    int64 // not after now
+	backlog  bool
+	claimed  bool
+}
+
+func (s *sighting) ref() Ref { return Ref{Unit: s.unit, From: s.event.Seq, To: s.event.Seq} }
+
+func (s *sighting) links() []Link {
+	if s.event.TraceID == ([16]byte{}) {
+		return nil
+	}
+	return []Link{{Trace: s.event.TraceID, Span: s.event.SpanID, Parent: s.event.ParentID}}
+}
+
+// origin finds or makes the state of an origin; nil if there is no room.
+func (e *Engine) origin(name string) *origin {
+	o := e.origins[name]
+	if o == nil && len(e.origins) < maxOrigins {
+		o = newOrigin(name)
+		o.heard, o.floor = e.now, event.Severity(e.cfg.FirstSeen.MinSeverity)
+		e.origins[name] = o
+	}
+	return o
+}
+
+func newOrigin(name string) *origin {
+	return &origin{
+		name:    name,
+		codes:   make(map[stream.Series]struct{}),
+		sources: make(map[string]*source),
+		novel:   make(map[stream.Series]*novelty),
+	}
+}
+
+// line finds or makes the cache entry for an event.
+func (e *Engine) line(o *origin, ev *event.Event) *line {
+	key := lineKey{o, ev.Source, ev.Entity, ev.Signal}
+	if ln := e.lines[key]; ln != nil {
+		return ln
+	}
+	if len(e.lines) >= maxLines {
+		clear(e.lines)
+	}
+	ln := &line{}
+	for i := range e.cfg.Rules {
+		if r := &e.cfg.Rules[i]; matches(r.Entity, ev.Entity) && matches(r.Signal, ev.Signal) {
+			ln.rules = append(ln.rules, i)
+		}
+	}
+	ln.windows = make([]*window, len(ln.rules))
+	e.lines[key] = ln
+	return ln
+}
+
+// Tick says that root time has come to now: findings end, provisional ones
+// are confirmed, and what was not heard for long is dropped. A silence needs
+// no tick: the heartbeat that proves it decides it.
+func (e *Engine) Tick(now int64) []Finding {
+	e.now = max(e.now, now)
+	out := e.pending
+	e.pending = nil
+	if e.now >= e.wake {
+		e.wake = math.MaxInt64
+		out = e.endRules(out)
+		out = e.endNovelties(out)
+	}
+	if e.now-e.aged >= ageEvery {
+		e.aged = e.now
+		out = e.age(out)
+	}
+	sortFindings(out)
+	return out
+}
+
+// sortFindings puts findings that were collected in map order into the order
+// of their onset.
+func sortFindings(fs []Finding) {
+	slices.SortFunc(fs, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Point, b.Point), bytes.Compare(a.ID[:], b.ID[:]), cmp.Compare(a.Revision, b.Revision))
+	})
+}
+
+// age drops what was not heard for so long that nobody would expect it.
+func (e *Engine) age(out []Finding) []Finding {
+	limit := e.now - int64(e.cfg.Forget)
+	for name, o := range e.origins {
+		if o.heard == 0 { // before any time was given
+			o.heard = e.now
+		}
+		present := o.lanes[event.Critical].present || o.lanes[event.Bulk].present
+		if !present && o.heard < limit {
+			e.drop(name, o)
+			continue
+		}
+		for _, s := range o.sources {
+			out = e.ageSpeakers(o, s, limit, out)
+		}
+	}
+	e.ageWindows()
+	return out
+}
+
+func (e *Engine) drop(name string, o *origin) {
+	e.codes -= len(o.codes)
+	for _, s := range o.sources {
+		e.speakers -= len(s.speakers)
+	}
+	delete(e.origins, name)
+	clear(e.lines)
+}

@@ -1,0 +1,111 @@
+package anomaly
+
+import (
+	"fmt"
+	"time"
+
+	"pando/event"
+	"pando/stream"
+)
+
+// novelty is an open finding about a code never seen before.
+type novelty struct {
+	finding *Finding // immutable
+	last    int64    // root time of its latest arrival
+}
+
+// meet handles an event whose severity is enough to be remembered. A code is
+// new if the origin never showed it, under any WAL id, whoever its relay was.
+// Until the unit is claimed nobody here knows that, so codes are only learnt;
+// so are those that come as backlog, which says nothing of now.
+func (e *Engine) meet(o *origin, ln *line, s *sighting, out []Finding) []Finding {
+	if len(o.novel) > 0 {
+		if n := o.novel[s.series]; n != nil {
+			n.last = e.now
+			return out
+		}
+	}
+	if ln.known {
+		return out
+	}
+	if _, ok := o.codes[s.series]; ok {
+		ln.known = true
+		return out
+	}
+	fresh := s.claimed && !s.backlog && !o.partial &&
+		e.now-o.since >= int64(e.cfg.FirstSeen.LearnFor) &&
+		matches(e.cfg.FirstSeen.Signals, s.series.Signal)
+	if !e.remember(o, s.series) {
+		e.refused.Codes++
+		return out
+	}
+	ln.known = true
+	if !fresh {
+		return out
+	}
+	if len(o.novel) >= maxNovel {
+		e.refused.Novelties++
+		return out
+	}
+	f := e.newNovelty(o, s)
+	o.novel[s.series] = &novelty{finding: f, last: e.now}
+	e.wake = min(e.wake, satAdd(e.now, int64(e.cfg.Hold)))
+	return append(out, *f)
+}
+
+// remember keeps a code, or says that there is no room; from then on nothing
+// can be called new for this origin.
+func (e *Engine) remember(o *origin, s stream.Series) bool {
+	if len(o.codes) >= MaxCodes || e.codes >= e.cfg.MaxSeries {
+		if !o.partial {
+			o.partial = true
+			o.learned++
+		}
+		return false
+	}
+	o.codes[s] = struct{}{}
+	e.codes++
+	o.learned++
+	return true
+}
+
+func (e *Engine) newNovelty(o *origin, s *sighting) *Finding {
+	return &Finding{
+		ID:       identify(DetectorFirstSeen, "", joinKey(o.name, s.series.Entity, s.series.Signal), s.point),
+		Revision: 1, Detector: DetectorFirstSeen, Version: logicVersion, Class: Novelty,
+		Series: s.series, Onset: s.interval, Point: s.point, Decided: s.point, Detected: e.now,
+		Score: 1000, Severity: s.event.Severity,
+		Baseline: fmt.Sprintf("%d codes of this origin in %v", len(o.codes)-1,
+			time.Duration(e.now-o.since).Round(time.Second)),
+		Summary:  clip("first seen: "+s.series.Signal, MaxText),
+		Evidence: []Ref{s.ref()}, Links: s.links(), Peer: s.event.Peer,
+	}
+}
+
+// endNovelties ends those that did not come again for the hold.
+func (e *Engine) endNovelties(out []Finding) []Finding {
+	for _, o := range e.origins {
+		for series, n := range o.novel {
+			end := satAdd(n.last, int64(e.cfg.Hold))
+			if e.now < end {
+				e.wake = min(e.wake, end)
+				continue
+			}
+			f := n.finding.revise()
+			f.Ended = true
+			out = append(out, *f)
+			delete(o.novel, series)
+		}
+	}
+	return out
+}
+
+// relearn starts learning anew when codes were kept from a higher severity up
+// than is asked for now: the lower ones would all look new.
+func (e *Engine) relearn(o *origin) {
+	least := event.Severity(e.cfg.FirstSeen.MinSeverity)
+	if o.floor > least {
+		o.since = 0
+	}
+	o.floor = least
+}

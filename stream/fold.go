@@ -1,0 +1,239 @@
+package stream
+
+import (
+	"slices"
+
+	"pando/event"
+	"pando/internal/exact"
+)
+
+// Limits bound a [Fold].
+type Limits struct {
+	Series int // distinct series; the rest is folded into Other
+	Rows   int // rows, that is panes times series
+	Edges  int // rows of the call graph
+}
+
+// DefaultLimits fit a section of a unit that is cut every second: an agent
+// with 4,096 busy series, or fewer over several panes.
+func DefaultLimits() Limits { return Limits{Series: 4096, Rows: 32768, Edges: 8192} }
+
+// clamp keeps the limits within what [ReadRows] accepts. One place of each is
+// for what is folded.
+func (l Limits) clamp() Limits {
+	return Limits{
+		Series: min(max(l.Series, 1), MaxRows-1),
+		Rows:   min(max(l.Rows, 1), MaxRows-1),
+		Edges:  min(max(l.Edges, 1), MaxEdges-1),
+	}
+}
+
+// Fold accumulates the events of one unit between two cuts. When a limit is
+// reached, new series go to the row of Other in their own pane; when there
+// is no room for that row either, to one last row of Other whose pane is
+// that of the first event that found no room. Counts and sums stay exact,
+// and what was folded is counted. Not safe for concurrent use.
+type Fold struct {
+	limits Limits
+	series map[Series]*cell
+	rows   []Row
+	edges  []Edge
+	rowAt  map[rowKey]int32
+	edgeAt map[edgeKey]int32
+	names  uint32 // of series so far, for numbering them
+	last   Rows   // the totals; its lists stay empty
+	spill  int32  // the last row of Other, or -1
+	spillE int32  // the same of edges
+}
+
+// cell is one series and where its newest row is, so that a run of events in
+// one pane looks up only the series.
+type cell struct {
+	id   uint32
+	pane Pane
+	row  int32 // -1 before the first
+}
+
+type rowKey struct {
+	series uint32
+	pane   Pane
+}
+
+type edgeKey struct {
+	from, to string
+	pane     Pane
+}
+
+// NewFold returns an empty fold. Limits below 1 count as 1; limits above what
+// [ReadRows] accepts count as that.
+func NewFold(limits Limits) *Fold {
+	f := &Fold{limits: limits.clamp()}
+	f.reset()
+	return f
+}
+
+func (f *Fold) reset() {
+	f.series, f.rowAt, f.edgeAt = map[Series]*cell{}, map[rowKey]int32{}, map[edgeKey]int32{}
+	f.rows, f.edges, f.names, f.last = nil, nil, 0, Rows{}
+	f.spill, f.spillE = -1, -1
+}
+
+// Len is the number of rows and edges held, for callers that cut by size.
+func (f *Fold) Len() int { return len(f.rows) + len(f.edges) }
+
+// Add folds one event in. Point is its best single time in root time, and
+// decides the pane. A heartbeat only counts as one. The fold keeps the
+// event's strings but nothing else of it.
+func (f *Fold) Add(e *event.Event, point int64) {
+	if e.Kind == event.Heartbeat {
+		f.last.Heartbeats++
+		return
+	}
+	f.last.Events++
+	pane := PaneOf(point)
+	r, folded := f.row(Series{e.Entity, e.Signal}, pane)
+	r.Count++
+	r.Severity = max(r.Severity, e.Severity)
+	if e.Flags&event.Backlog != 0 {
+		r.Backlog++
+	}
+	if v, ok := exact.FromFloat(e.Value); ok {
+		r.Sum = r.Sum.Add(v)
+		f.last.Sum = f.last.Sum.Add(v)
+	} else {
+		f.last.Unsummed++
+	}
+	if e.Peer != "" {
+		g, foldedEdge := f.edge(e.Entity, e.Peer, pane)
+		folded = folded || foldedEdge
+		g.Count++
+		if e.Severity >= event.SeverityError {
+			g.Errors++
+		}
+	}
+	if folded {
+		f.last.Folded++
+	}
+}
+
+// Merge adds rows that were folded elsewhere, under this fold's limits. While
+// no limit is reached the order of merges does not matter.
+func (f *Fold) Merge(rows Rows) {
+	var folded uint64
+	for i := range rows.Rows {
+		s := &rows.Rows[i]
+		r, spilled := f.row(s.Series, s.Pane)
+		r.add(s)
+		if spilled && s.Series != (Series{Other, Other}) {
+			folded += s.Count
+		}
+	}
+	for i := range rows.Edges {
+		s := &rows.Edges[i]
+		e, _ := f.edge(s.From, s.To, s.Pane)
+		e.add(s)
+	}
+	f.last.Events += rows.Events
+	f.last.Heartbeats += rows.Heartbeats
+	// An event already counted as folded may be folded again here; the
+	// number stays one of events.
+	f.last.Folded = min(f.last.Folded+rows.Folded+folded, f.last.Events)
+	f.last.Unsummed += rows.Unsummed
+	f.last.Sum = f.last.Sum.Add(rows.Sum)
+}
+
+// Take returns what was folded since the last Take, sorted, and empties the
+// fold.
+func (f *Fold) Take() Rows {
+	out := f.last
+	out.Rows, out.Edges = f.rows, f.edges
+	slices.SortFunc(out.Rows, func(a, b Row) int { return a.Compare(&b) })
+	slices.SortFunc(out.Edges, func(a, b Edge) int { return a.Compare(&b) })
+	f.reset()
+	return out
+}
+
+// row finds or makes the row for a series and pane, and reports whether it is
+// one of Other instead for want of room. The pointer is valid until the next
+// call.
+func (f *Fold) row(s Series, pane Pane) (*Row, bool) {
+	c, folded := f.cell(s)
+	if c.row >= 0 && c.pane == pane {
+		return &f.rows[c.row], folded
+	}
+	at, ok := f.rowAt[rowKey{c.id, pane}]
+	switch {
+	case ok:
+	case len(f.rows) < f.limits.Rows:
+		if folded {
+			s = Series{Other, Other}
+		}
+		at = f.newRow(s, pane)
+		f.rowAt[rowKey{c.id, pane}] = at
+	case !folded && s != (Series{Other, Other}):
+		r, _ := f.row(Series{Other, Other}, pane)
+		return r, true
+	default:
+		return f.spillRow(pane), true
+	}
+	c.pane, c.row = pane, at
+	return &f.rows[at], folded
+}
+
+// cell finds or makes the cell of a series, or that of Other when the series
+// are too many.
+func (f *Fold) cell(s Series) (c *cell, folded bool) {
+	if c := f.series[s]; c != nil {
+		return c, false
+	}
+	if len(f.series) >= f.limits.Series && s != (Series{Other, Other}) {
+		c, _ := f.cell(Series{Other, Other})
+		return c, true
+	}
+	c = &cell{id: f.names, row: -1}
+	f.names++
+	f.series[s] = c
+	return c, false
+}
+
+func (f *Fold) newRow(s Series, pane Pane) int32 {
+	f.rows = append(f.rows, Row{Pane: pane, Series: s})
+	return int32(len(f.rows) - 1)
+}
+
+// spillRow is the one row above the limit. An Other row of its pane cannot
+// exist beside it: it is made only when that pane has none, and from then on
+// no row is made at all.
+func (f *Fold) spillRow(pane Pane) *Row {
+	if f.spill < 0 {
+		f.spill = f.newRow(Series{Other, Other}, pane)
+		c, _ := f.cell(Series{Other, Other})
+		f.rowAt[rowKey{c.id, pane}] = f.spill
+	}
+	return &f.rows[f.spill]
+}
+
+// edge is [Fold.row] for the call graph.
+func (f *Fold) edge(from, to string, pane Pane) (*Edge, bool) {
+	if at, ok := f.edgeAt[edgeKey{from, to, pane}]; ok {
+		return &f.edges[at], false
+	}
+	if len(f.edges) >= f.limits.Edges {
+		if f.spillE < 0 {
+			at, ok := f.edgeAt[edgeKey{Other, Other, pane}]
+			if !ok {
+				at = f.newEdge(Other, Other, pane)
+			}
+			f.spillE = at
+		}
+		return &f.edges[f.spillE], true
+	}
+	return &f.edges[f.newEdge(from, to, pane)], false
+}
+
+func (f *Fold) newEdge(from, to string, pane Pane) int32 {
+	at := int32(len(f.edges))
+	f.edges = append(f.edges, Edge{From: from, To: to, Pane: pane})
+	f.edgeAt[edgeKey{from, to, pane}] = at
+	return at
+}

@@ -1,0 +1,401 @@
+// Package journal drives a deterministic core from a write-ahead log: every
+// input becomes a record, the core steps it, and what the core says leaves
+// only after an fsync covers the record. So a tier is a function of its
+// checkpoint and its log, and [Replay] can prove it.
+//
+// A hash of all outputs is written into the log every [HashEvery] records; a
+// replay computes it again and compares. Opening a journal is a replay too: a
+// core that does not say what it said before refuses to start.
+package journal
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"log/slog"
+	"sync"
+
+	"pando/internal/durable"
+	"pando/internal/pack"
+	"pando/wal"
+)
+
+// ErrDiverged reports a core that, stepped again, said something else.
+var ErrDiverged = errors.New("replay differs from the recorded outputs")
+
+// Record kinds of the journal itself; a core's own kinds are below them.
+const (
+	KindLogic uint8 = 0xfe // the version of the logic that stepped what follows
+	KindHash  uint8 = 0xff // hash of all outputs up to here
+	MaxKind   uint8 = 0xf0 // highest kind of a core
+)
+
+const (
+	stateFormat = 1
+	// HashEvery is the number of records between two output hashes: a
+	// difference is pinned down to so many records.
+	HashEvery = 256
+	// maxQueued bounds the outputs, in bytes, that wait for the disk. It is
+	// some seconds of a relay's outputs; Append blocks at it.
+	maxQueued = 64 << 20
+	// outputOverhead is the memory of an output beside its body.
+	outputOverhead = 128
+)
+
+// Output is something that a core says. The hash covers To, Kind and Body.
+type Output struct {
+	To      string // whom it is for; the shell knows the name
+	Kind    uint8
+	Body    []byte
+	Payload []byte // bytes of the record itself, which the hash need not cover again
+}
+
+// Core is a tier's deterministic part. Its methods are called by one
+// goroutine at a time.
+type Core interface {
+	// Step applies the record at. It may keep body, and must not change it.
+	// An error means a fault of the program or of the log, never of a peer:
+	// it ends the process.
+	Step(at wal.Seq, kind uint8, body []byte, say func(Output)) error
+	// AppendState writes the whole state; equal states give equal bytes.
+	AppendState(w *pack.Writer)
+	// ReadState replaces the state.
+	ReadState(r *pack.Reader) error
+	// Logic is the version of Step: it rises whenever the same records may
+	// give other outputs.
+	Logic() uint32
+	// Oldest is the first record that Step may still fetch, or 0 for none.
+	Oldest() wal.Seq
+}
+
+// Options configure a journal.
+type Options struct {
+	WAL wal.Options
+	// Core builds the core. fetch reads a record of this log again: its body
+	// is a function of the log, so using it keeps the core deterministic.
+	Core func(id uint64, fetch Fetch) (Core, error)
+	// Deliver takes outputs, in order, after an fsync covers their records.
+	// It must not call Append.
+	Deliver func([]Output)
+	// CheckpointBytes is how much log may pass between checkpoints.
+	CheckpointBytes int64
+	Logger          *slog.Logger
+}
+
+// Fetch returns the kind and body of a record.
+type Fetch func(seq wal.Seq) (kind uint8, body []byte, err error)
+
+// DefaultCheckpointBytes keeps recovery to seconds.
+const DefaultCheckpointBytes = 32 << 20
+
+// Journal is an open journal. Its methods are safe for concurrent use.
+type Journal struct {
+	opts Options
+	log  *wal.Log
+	wake chan struct{} // capacity 1: outputs or bytes for Run
+
+	mu     sync.Mutex
+	room   *sync.Cond
+	core   Core
+	sum    outputHash
+	since  int // records since the last hash record
+	queue  []pending
+	queued int
+	grown  int64 // bytes since the last checkpoint
+	err    error
+}
+
+type pending struct {
+	at  wal.Seq
+	out Output
+}
+
+// outputHash chains the outputs.
+type outputHash struct {
+	h     hash.Hash
+	from  []byte // the sum that this stretch continues
+	count uint64 // outputs since the last fold
+}
+
+func newOutputHash(prev []byte) outputHash {
+	h := sha256.New()
+	h.Write(prev)
+	return outputHash{h: h, from: prev}
+}
+
+func (o *outputHash) add(out Output) {
+	var n [17]byte
+	binary.BigEndian.PutUint64(n[:], uint64(len(out.To)))
+	binary.BigEndian.PutUint64(n[8:], uint64(len(out.Body)))
+	n[16] = out.Kind
+	o.h.Write(n[:])
+	io.WriteString(o.h, out.To)
+	o.h.Write(out.Body)
+	o.count++
+}
+
+// fold ends one stretch and starts the next from its sum.
+func (o *outputHash) fold() []byte {
+	sum := o.h.Sum(nil)
+	*o = newOutputHash(sum)
+	return sum
+}
+
+// Open opens the log and brings the core to its end.
+func Open(opts Options) (_ *Journal, rec wal.Recovery, err error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.CheckpointBytes <= 0 {
+		opts.CheckpointBytes = DefaultCheckpointBytes
+	}
+	log, rec, err := wal.Open(opts.WAL)
+	if err != nil {
+		return nil, rec, fmt.Errorf("open journal: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, log.Close())
+		}
+	}()
+	j := &Journal{opts: opts, log: log, wake: make(chan struct{}, 1)}
+	j.room = sync.NewCond(&j.mu)
+	if j.core, err = opts.Core(log.ID(), fetchFrom(log)); err != nil {
+		return nil, rec, err
+	}
+	from, err := newestState(opts.WAL.FS, opts.WAL.Dir, log)
+	if err != nil {
+		return nil, rec, err
+	}
+	s := stepper{core: j.core}
+	if err := s.start(from); err != nil {
+		return nil, rec, err
+	}
+	if err := s.run(log.Reader(from.Seq + 1)); err != nil {
+		return nil, rec, err
+	}
+	j.sum, j.since = s.sum, s.since
+	if s.logic != j.core.Logic() {
+		if err := j.appendLocked(KindLogic, binary.AppendUvarint(nil, uint64(j.core.Logic())), false); err != nil {
+			return nil, rec, err
+		}
+		j.grown = opts.CheckpointBytes // a change of logic is followed by a checkpoint
+	}
+	return j, rec, nil
+}
+
+func fetchFrom(log *wal.Log) Fetch {
+	return func(seq wal.Seq) (uint8, []byte, error) {
+		b, err := log.Read(seq)
+		if err != nil || len(b) == 0 {
+			return 0, nil, fmt.Errorf("fetch record %d: %w", seq, err)
+		}
+		return b[0], b[1:], nil
+	}
+}
+
+// newestState returns the checkpoint to start from, the zero one if the log
+// can be stepped from its beginning.
+func newestState(fsys durable.FS, dir string, log *wal.Log) (wal.Checkpoint, error) {
+	c, err := wal.ReadCheckpoint(fsys, dir)
+	switch {
+	case err == nil && c.Log == log.ID():
+		return c, nil
+	case err == nil || errors.Is(err, wal.ErrNoCheckpoint):
+		if log.First() > 1 {
+			return wal.Checkpoint{}, fmt.Errorf("the log in %s begins at record %d and has no checkpoint to start from: %w", dir, log.First(), wal.ErrCorrupt)
+		}
+		return wal.Checkpoint{}, nil
+	}
+	return wal.Checkpoint{}, err
+}
+
+// Log is the journal's log, for readers and waiters.
+func (j *Journal) Log() *wal.Log { return j.log }
+
+// Append writes one record, lets the core step it, and returns its sequence.
+// The outputs are delivered once the record is synced. An urgent record does
+// not wait behind bulk.
+func (j *Journal) Append(kind uint8, body []byte, urgent bool) (wal.Seq, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.err == nil && j.queued >= maxQueued {
+		j.room.Wait()
+	}
+	if j.err != nil {
+		return 0, j.err
+	}
+	if err := j.appendLocked(kind, body, urgent); err != nil {
+		return 0, err
+	}
+	at := j.log.Last()
+	if j.since >= HashEvery {
+		if err := j.hashLocked(); err != nil {
+			return 0, err
+		}
+	}
+	return at, nil
+}
+
+func (j *Journal) appendLocked(kind uint8, body []byte, urgent bool) error {
+	rec := make([]byte, 1+len(body))
+	rec[0] = kind
+	copy(rec[1:], body)
+	at, err := j.log.Append(rec, urgent)
+	if err != nil {
+		return err // nothing was accepted; a failed log says so to every call
+	}
+	j.grown += int64(len(rec))
+	j.since++
+	if kind > MaxKind {
+		return nil
+	}
+	if err := j.core.Step(at, kind, rec[1:], func(o Output) { j.sayLocked(at, o) }); err != nil {
+		return j.failLocked(fmt.Errorf("step record %d: %w", at, err))
+	}
+	return nil
+}
+
+func (j *Journal) sayLocked(at wal.Seq, o Output) {
+	j.sum.add(o)
+	j.queue = append(j.queue, pending{at, o})
+	j.queued += len(o.Body) + len(o.Payload) + outputOverhead
+}
+
+func (j *Journal) hashLocked() error {
+	j.since = 0
+	if j.sum.count == 0 {
+		return nil
+	}
+	return j.appendLocked(KindHash, j.sum.fold(), false)
+}
+
+func (j *Journal) failLocked(err error) error {
+	if j.err == nil {
+		j.err = err
+		j.room.Broadcast()
+		j.nudge()
+	}
+	return err
+}
+
+func (j *Journal) nudge() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// View calls f with the core while nothing steps it. f must be quick and must
+// not keep what it sees.
+func (j *Journal) View(f func(Core)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	f(j.core)
+}
+
+// Run delivers outputs and writes checkpoints until ctx is done or the log or
+// the core fails; the failure is the result.
+func (j *Journal) Run(ctx context.Context) error {
+	for {
+		if err := j.deliver(); err != nil {
+			return err
+		}
+		if err := j.checkpointIfDue(ctx, false); err != nil && ctx.Err() == nil {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			return j.failLocked(err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-j.log.Notify():
+		case <-j.wake:
+		}
+	}
+}
+
+// deliver hands out what the disk covers.
+func (j *Journal) deliver() error {
+	if err := j.log.Err(); err != nil {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		return j.failLocked(err)
+	}
+	synced := j.log.Synced()
+	j.mu.Lock()
+	n := 0
+	for n < len(j.queue) && j.queue[n].at <= synced {
+		n++
+	}
+	outs := make([]Output, n)
+	for i := range n {
+		outs[i] = j.queue[i].out
+		j.queued -= len(outs[i].Body) + len(outs[i].Payload) + outputOverhead
+	}
+	rest := copy(j.queue, j.queue[n:])
+	clear(j.queue[rest:])
+	j.queue = j.queue[:rest]
+	err := j.err
+	j.room.Broadcast()
+	j.mu.Unlock()
+	if n > 0 && err == nil {
+		j.opts.Deliver(outs)
+	}
+	return err
+}
+
+func (j *Journal) checkpointIfDue(ctx context.Context, always bool) error {
+	j.mu.Lock()
+	if j.err != nil || !always && j.grown < j.opts.CheckpointBytes {
+		j.mu.Unlock()
+		return nil
+	}
+	j.since = 0
+	if err := j.appendLocked(KindHash, j.sum.fold(), false); err != nil {
+		j.mu.Unlock()
+		if errors.Is(err, wal.ErrFull) {
+			j.opts.Logger.Warn("no room for a checkpoint", "error", err)
+			return nil
+		}
+		return err
+	}
+	w := pack.NewWriter()
+	w.Bin(j.sum.from)
+	j.core.AppendState(w)
+	c := wal.Checkpoint{Format: stateFormat, Logic: j.core.Logic(), Seq: j.log.Last(), State: w.Bytes()}
+	oldest := j.core.Oldest()
+	j.grown = 0
+	j.mu.Unlock()
+	if err := j.log.WriteCheckpoint(ctx, c); err != nil {
+		if errors.Is(err, wal.ErrFull) {
+			j.opts.Logger.Warn("no room for a checkpoint", "error", err)
+			return nil
+		}
+		return err
+	}
+	return j.trim(oldest)
+}
+
+// trim frees what neither the core nor the older checkpoint needs.
+func (j *Journal) trim(oldest wal.Seq) error {
+	list, err := wal.Checkpoints(j.opts.WAL.FS, j.opts.WAL.Dir)
+	if err != nil || len(list) < 2 {
+		return err
+	}
+	to := list[len(list)-1].Seq + 1
+	if oldest != 0 {
+		to = min(to, oldest)
+	}
+	return j.log.TrimBefore(to)
+}
+
+// Close writes a last checkpoint and closes the log.
+func (j *Journal) Close() error {
+	err := j.checkpointIfDue(context.Background(), true)
+	return errors.Join(err, j.log.Close())
+}

@@ -1,0 +1,151 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"pando/internal/pack"
+	"pando/wal"
+)
+
+// stepper steps the records of a log and compares the outputs with the
+// recorded hashes.
+type stepper struct {
+	core    Core
+	sum     outputHash
+	logic   uint32
+	since   int
+	records int64
+	hashes  int64
+}
+
+// start brings the core to a checkpoint, or to its zero state.
+func (s *stepper) start(c wal.Checkpoint) error {
+	if c.Seq == 0 {
+		s.sum = newOutputHash(nil)
+		return nil
+	}
+	if c.Format != stateFormat {
+		return fmt.Errorf("checkpoint at %d has state format %d, this program reads %d", c.Seq, c.Format, stateFormat)
+	}
+	r := pack.NewReader(c.State)
+	prev := r.Bin("output hash", 64)
+	if r.Err() == nil {
+		if err := s.core.ReadState(r); err != nil {
+			return fmt.Errorf("checkpoint at %d: %w", c.Seq, err)
+		}
+	}
+	if err := r.Done(); err != nil {
+		return fmt.Errorf("checkpoint at %d: %w", c.Seq, err)
+	}
+	s.sum, s.logic = newOutputHash(prev), c.Logic
+	return nil
+}
+
+// run steps to the end of the log.
+func (s *stepper) run(r *wal.Reader) error {
+	for {
+		seq, b, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("replay: %w", err)
+		}
+		if len(b) == 0 {
+			return fmt.Errorf("replay: record %d is empty: %w", seq, wal.ErrCorrupt)
+		}
+		s.records++
+		s.since++
+		if err := s.step(seq, b[0], b[1:]); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *stepper) step(seq wal.Seq, kind uint8, body []byte) error {
+	switch {
+	case kind == KindLogic:
+		v, n := binary.Uvarint(body)
+		if n <= 0 {
+			return fmt.Errorf("replay: record %d holds no logic version: %w", seq, wal.ErrCorrupt)
+		}
+		s.logic = uint32(v)
+	case kind == KindHash:
+		s.since = 0
+		sum := s.sum.fold()
+		if s.logic != s.core.Logic() {
+			s.sum = newOutputHash(body) // said by other logic; not comparable
+			return nil
+		}
+		s.hashes++
+		if !bytes.Equal(sum, body) {
+			return fmt.Errorf("outputs up to record %d: %w", seq, ErrDiverged)
+		}
+	case kind > MaxKind:
+		return fmt.Errorf("replay: record %d has the unknown kind %#x: %w", seq, kind, wal.ErrCorrupt)
+	default:
+		if err := s.core.Step(seq, kind, bytes.Clone(body), s.sum.add); err != nil {
+			return fmt.Errorf("replay: step record %d: %w", seq, err)
+		}
+	}
+	return nil
+}
+
+// Report is what a replay found.
+type Report struct {
+	From      uint64 `json:"from"`    // record of the checkpoint it started from; 0: the beginning
+	Records   int64  `json:"records"` // stepped
+	Hashes    int64  `json:"hashes"`  // compared
+	Identical bool   `json:"identical"`
+	Fault     string `json:"fault,omitempty"` // the first difference
+}
+
+// Replay steps the log again, from its beginning if that is still there, else
+// from its oldest checkpoint, and compares every recorded output hash. The
+// node that owns the log must not run. An error means that the log could not
+// be read; a difference is in the report.
+func Replay(opts wal.Options, build func(id uint64, fetch Fetch) (Core, error)) (_ Report, err error) {
+	log, _, err := wal.Open(opts)
+	if err != nil {
+		return Report{}, fmt.Errorf("replay: %w", err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	core, err := build(log.ID(), fetchFrom(log))
+	if err != nil {
+		return Report{}, err
+	}
+	var from wal.Checkpoint
+	if log.First() > 1 {
+		if from, err = oldestState(opts, log); err != nil {
+			return Report{}, err
+		}
+	}
+	s := stepper{core: core}
+	if err := s.start(from); err != nil {
+		return Report{}, err
+	}
+	err = s.run(log.Reader(from.Seq + 1))
+	rep := Report{From: uint64(from.Seq), Records: s.records, Hashes: s.hashes, Identical: err == nil}
+	if errors.Is(err, ErrDiverged) {
+		rep.Fault, err = err.Error(), nil
+	}
+	return rep, err
+}
+
+// oldestState returns the oldest checkpoint from which the log can be stepped.
+func oldestState(opts wal.Options, log *wal.Log) (wal.Checkpoint, error) {
+	list, err := wal.Checkpoints(opts.FS, opts.Dir)
+	if err != nil {
+		return wal.Checkpoint{}, err
+	}
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].Err == nil && list[i].Log == log.ID() && list[i].Seq+1 >= log.First() {
+			return wal.ReadCheckpointAt(opts.FS, opts.Dir, list[i].Seq)
+		}
+	}
+	return wal.Checkpoint{}, fmt.Errorf("replay %s: no checkpoint at or after record %d: %w", opts.Dir, log.First(), wal.ErrCorrupt)
+}

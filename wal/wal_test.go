@@ -1,0 +1,235 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"pando/internal/durable"
+	"pando/internal/durable/faulty"
+)
+
+const dir = "/log"
+
+// patience bounds what a test waits for; it is never reached when all is well.
+const patience = 20 * time.Second
+
+// small are options for a log on fsys whose segments hold a few records.
+func small(fsys durable.FS) Options {
+	o := DefaultOptions(dir)
+	o.FS, o.SegmentBytes, o.GroupBytes = fsys, minSegmentBytes, minGroupBytes
+	return o
+}
+
+func mustOpen(t *testing.T, o Options) (*Log, Recovery) {
+	t.Helper()
+	l, rec, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, rec
+}
+
+func mustClose(t *testing.T, l *Log) {
+	t.Helper()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// content is what the tests write as record n: its length and its bytes vary.
+func content(n Seq) []byte {
+	b := fmt.Appendf(nil, "record %d ", n)
+	for i := Seq(0); i < n*37%90; i++ {
+		b = append(b, byte(n+i))
+	}
+	return b
+}
+
+func mustAppend(t *testing.T, l *Log, n int) {
+	t.Helper()
+	for range n {
+		if _, err := l.Append(content(l.Last()+1), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustWait(t, l, l.Last())
+}
+
+func mustWait(t *testing.T, l *Log, seq Seq) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := l.Wait(ctx, seq); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// check reads the whole log in both ways and compares every record.
+func check(t *testing.T, l *Log, first, last Seq) {
+	t.Helper()
+	if l.First() != first || l.Last() != last {
+		t.Fatalf("records %d to %d, want %d to %d", l.First(), l.Last(), first, last)
+	}
+	r := l.Reader(first)
+	for want := first; want <= last; want++ {
+		seq, rec, err := r.Next()
+		if err != nil || seq != want || string(rec) != string(content(want)) {
+			t.Fatalf("Next gave record %d %q, %v; want %d", seq, rec, err, want)
+		}
+		if rec, err = l.Read(want); err != nil || string(rec) != string(content(want)) {
+			t.Fatalf("Read(%d) gave %q, %v", want, rec, err)
+		}
+	}
+	if _, _, err := r.Next(); !errors.Is(err, io.EOF) {
+		t.Fatalf("behind the last record: %v", err)
+	}
+}
+
+func TestReopenKeepsRecordsAndIdentity(t *testing.T) {
+	disk := faulty.New()
+	l, rec := mustOpen(t, small(disk))
+	if !rec.Created || rec.FirstSeq != 1 || rec.LastSeq != 0 {
+		t.Fatalf("new log: %+v", rec)
+	}
+	id := l.ID()
+	for range 4 {
+		mustAppend(t, l, 17)
+		check(t, l, 1, l.Last())
+		last := l.Last()
+		mustClose(t, l)
+		l, rec = mustOpen(t, small(disk))
+		if rec.Created || rec.CutBytes != 0 || rec.LastSeq != last || l.ID() != id {
+			t.Fatalf("reopened log %x: %+v; want log %x with record %d", l.ID(), rec, id, last)
+		}
+		check(t, l, 1, last)
+	}
+	mustClose(t, l)
+	if err := Verify(disk, dir); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLimitsOfRecords(t *testing.T) {
+	disk := faulty.New()
+	o := small(disk)
+	o.SegmentBytes = 8 << 20
+	l, _ := mustOpen(t, o)
+	defer l.Close()
+	if _, err := l.Append(make([]byte, MaxRecord+1), false); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a record above the limit: %v", err)
+	}
+	for _, n := range []int{0, 1, 7, 8, maxGroup, MaxRecord} {
+		seq, err := l.Append(make([]byte, n), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec, err := l.Read(seq); err != nil || len(rec) != n {
+			t.Errorf("pending record of %d bytes: %d bytes, %v", n, len(rec), err)
+		}
+		mustWait(t, l, seq)
+		if rec, err := l.Read(seq); err != nil || len(rec) != n {
+			t.Errorf("record of %d bytes: %d bytes, %v", n, len(rec), err)
+		}
+	}
+	if _, err := l.Read(99); !errors.Is(err, io.EOF) {
+		t.Errorf("a record to come: %v", err)
+	}
+}
+
+func TestOptionsNameEveryFault(t *testing.T) {
+	_, _, err := Open(Options{SegmentBytes: 3, MaxBytes: 5})
+	for _, want := range []string{"folder", "file system", "segment size", "group size", "size limit"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not name the %s", err, want)
+		}
+	}
+}
+
+func TestSecondOpenerIsRefused(t *testing.T) {
+	for name, o := range map[string]Options{"memory": small(faulty.New()), "real": DefaultOptions(t.TempDir())} {
+		o.SegmentBytes = minSegmentBytes
+		l, _ := mustOpen(t, o)
+		if _, _, err := Open(o); !errors.Is(err, ErrLocked) {
+			t.Errorf("%s: second opener: %v", name, err)
+		}
+		if _, err := Inspect(o.FS, o.Dir); err != nil {
+			t.Errorf("%s: inspect of a log in use: %v", name, err)
+		}
+		mustClose(t, l)
+		l, _ = mustOpen(t, o)
+		mustClose(t, l)
+	}
+}
+
+func TestTrimKeepsWhatIsAskedFor(t *testing.T) {
+	disk := faulty.New()
+	l, _ := mustOpen(t, small(disk))
+	mustAppend(t, l, 60)
+	behind := l.Reader(1)
+	if err := l.TrimBefore(30); err != nil {
+		t.Fatal(err)
+	}
+	first := l.First()
+	if first < 2 || first > 30 {
+		t.Fatalf("first record %d after a trim before 30", first)
+	}
+	check(t, l, first, 60)
+	if _, err := l.Read(first - 1); !errors.Is(err, ErrTrimmed) {
+		t.Errorf("trimmed record: %v", err)
+	}
+	if _, _, err := behind.Next(); !errors.Is(err, ErrTrimmed) {
+		t.Errorf("reader of a trimmed record: %v", err)
+	}
+	if err := l.TrimBefore(1000); err != nil {
+		t.Fatal(err)
+	}
+	first, id := l.First(), l.ID()
+	mustClose(t, l)
+	l, rec := mustOpen(t, small(disk))
+	defer l.Close()
+	if rec.Created || l.ID() != id || rec.LastSeq != 60 {
+		t.Errorf("after a trim of everything: %+v", rec)
+	}
+	check(t, l, first, 60)
+}
+
+func TestReaderFollowsAppends(t *testing.T) {
+	l, _ := mustOpen(t, small(faulty.New()))
+	defer l.Close()
+	const n = 400
+	done := make(chan error, 1)
+	go func() {
+		for i := Seq(1); i <= n; i++ {
+			if _, err := l.Append(content(i), i%5 == 0); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	r := l.Reader(1)
+	deadline := time.After(patience)
+	for want := Seq(1); want <= n; {
+		seq, rec, err := r.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			select {
+			case <-l.Notify():
+			case <-deadline:
+				t.Fatalf("nothing after record %d", want-1)
+			}
+		case err != nil || seq != want || string(rec) != string(content(want)):
+			t.Fatalf("record %d %q, %v; want %d", seq, rec, err, want)
+		default:
+			want++
+		}
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
