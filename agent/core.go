@@ -60,8 +60,9 @@ type lane struct {
 
 // mark tells where in the log a batch lies.
 type mark struct {
-	first uint64
-	at    wal.Seq
+	first  uint64
+	before event.Hash // chain value before first
+	at     wal.Seq
 }
 
 func newCore(origin string, id uint64) *core {
@@ -140,7 +141,7 @@ func (c *core) batch(at wal.Seq, body []byte, say func(journal.Output)) error {
 	ln.chain = event.Chain(before, body)
 	ln.last = h.Last()
 	if ln.batches%markEvery == 0 || len(ln.marks) == 0 {
-		ln.marks = append(ln.marks, mark{first: h.First, at: at})
+		ln.marks = append(ln.marks, mark{first: h.First, before: before, at: at})
 	}
 	ln.batches++
 	for _, p := range h.Positions {
@@ -204,18 +205,18 @@ func (c *core) clockOf(b clock.Boot) (clock.Mapping, bool) {
 	return clock.Mapping{}, false
 }
 
-// seek returns the log position from which a reader finds the batch that
-// holds seq.
-func (c *core) seek(l event.Lane, seq uint64) wal.Seq {
+// seek returns where in the log to begin reading for seq, and the lane's chain
+// value there.
+func (c *core) seek(l event.Lane, seq uint64) (wal.Seq, event.Hash) {
 	marks := c.lanes[l].marks
-	i, _ := slices.BinarySearchFunc(marks, seq, func(m mark, seq uint64) int { return cmp.Compare(m.first, seq) })
-	if i < len(marks) && marks[i].first == seq {
-		return marks[i].at
+	i, found := slices.BinarySearchFunc(marks, seq, func(m mark, seq uint64) int { return cmp.Compare(m.first, seq) })
+	if !found {
+		i--
 	}
-	if i == 0 {
-		return 1
+	if i < 0 {
+		return 1, event.Hash{}
 	}
-	return marks[i-1].at
+	return marks[i].at, marks[i].before
 }
 
 func (ln *lane) sorted() []event.Position {
@@ -244,6 +245,7 @@ func (c *core) AppendState(w *pack.Writer) {
 		w.Array(len(ln.marks))
 		for _, m := range ln.marks {
 			w.Uint(m.first)
+			w.Bin(m.before[:])
 			w.Uint(uint64(m.at))
 		}
 	}
@@ -264,7 +266,10 @@ func (c *core) ReadState(r *pack.Reader) error {
 		copy(ln.chain[:], r.Bin("chain", len(ln.chain)))
 		ln.settled, ln.batches = r.Uint("settled", maxSeq), r.Uint("batches", maxSeq)
 		for range r.Array("marks", 1<<28) {
-			ln.marks = append(ln.marks, mark{first: r.Uint("first", maxSeq), at: wal.Seq(r.Uint("at", maxSeq))})
+			m := mark{first: r.Uint("first", maxSeq)}
+			copy(m.before[:], r.Bin("chain", len(m.before)))
+			m.at = wal.Seq(r.Uint("at", maxSeq))
+			ln.marks = append(ln.marks, m)
 			if r.Err() != nil {
 				return r.Err()
 			}

@@ -35,6 +35,12 @@ func TestScripts(t *testing.T) {
 			"mklog": mklog,
 			"flip":  flip,
 		},
+		// Under the race detector each process sleeps a second before it ends,
+		// unless told otherwise.
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", "atexit_sleep_ms=0")
+			return nil
+		},
 		RequireExplicitExec: true,
 	})
 }
@@ -60,7 +66,9 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 // mklog DIR makes a log with a few records, closed cleanly.
 func mklog(ts *testscript.TestScript, _ bool, args []string) {
-	log, _, err := wal.Open(wal.DefaultOptions(ts.MkAbs(args[0])))
+	opts := wal.DefaultOptions(ts.MkAbs(args[0]))
+	opts.SegmentBytes = 1 << 20 // the usual 64 MiB would only be filled with zeros
+	log, _, err := wal.Open(opts)
 	ts.Check(err)
 	for range 3 {
 		_, err := log.Append(bytes.Repeat([]byte("pando"), 20), true)

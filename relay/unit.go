@@ -31,6 +31,7 @@ type unit struct {
 	urgent   bool // more than heartbeats was stepped and not cut
 	inFlight int  // sections without an answer
 	lastCut  int64
+	stepped  uint64 // events, for people
 	acked    wire.Ack
 	expected []byte // expectations last sent up
 	expectAt int64
@@ -170,6 +171,7 @@ func (u *unit) add(s custody.Span, a *arrived) {
 
 // observe shows a batch to the detectors.
 func (c *core) observe(u *unit, a *arrived) {
+	u.stepped += uint64(len(a.batch.Events))
 	for i := range a.batch.Events {
 		e := &a.batch.Events[i]
 		iv, point := e.Time(a.m)

@@ -21,7 +21,7 @@ trap 'rm -f "$assembly"' EXIT
 # the third level of amd64 has any.
 fused() {
     GOARCH=$1 GOAMD64=v3 "$go" build -gcflags="$module/...=-S" ./... >"$assembly" 2>&1 || {
-        grep -vE '^[[:space:]]|STEXT|SDATA|SRODATA|SNOPTR|SBSS|SDWARF' "$assembly" >&2
+        grep -vE '^#|^[[:space:]]|STEXT|SDATA|SRODATA|SNOPTR|SBSS|SDWARF' "$assembly" >&2
         return 1
     }
     awk '

@@ -14,9 +14,9 @@ type Limits struct {
 	Edges  int // rows of the call graph
 }
 
-// DefaultLimits fit a section of a unit that is cut every second: an agent
-// with 4,096 busy series, or fewer over several panes.
-func DefaultLimits() Limits { return Limits{Series: 4096, Rows: 32768, Edges: 8192} }
+// DefaultLimits fit a section of a unit that is cut every second: 4,096 busy
+// series in each of its ten panes.
+func DefaultLimits() Limits { return Limits{Series: 4096, Rows: 40960, Edges: 8192} }
 
 // clamp keeps the limits within what [ReadRows] accepts. One place of each is
 // for what is folded.
@@ -28,6 +28,13 @@ func (l Limits) clamp() Limits {
 	}
 }
 
+// The cache before the map of series grows with them, from a few slots (a
+// relay holds a fold for each of its units) up to 160 KB.
+const (
+	minRecent = 16
+	maxRecent = 4096
+)
+
 // Fold accumulates the events of one unit between two cuts. When a limit is
 // reached, new series go to the row of Other in their own pane; when there
 // is no room for that row either, to one last row of Other whose pane is
@@ -36,6 +43,7 @@ func (l Limits) clamp() Limits {
 type Fold struct {
 	limits Limits
 	series map[Series]*cell
+	recent []recentSeries // a power of two of them
 	rows   []Row
 	edges  []Edge
 	rowAt  map[rowKey]int32
@@ -54,6 +62,11 @@ type cell struct {
 	row  int32 // -1 before the first
 }
 
+type recentSeries struct {
+	series Series
+	cell   *cell
+}
+
 type rowKey struct {
 	series uint32
 	pane   Pane
@@ -67,7 +80,7 @@ type edgeKey struct {
 // NewFold returns an empty fold. Limits below 1 count as 1; limits above what
 // [ReadRows] accepts count as that.
 func NewFold(limits Limits) *Fold {
-	f := &Fold{limits: limits.clamp()}
+	f := &Fold{limits: limits.clamp(), recent: make([]recentSeries, minRecent)}
 	f.reset()
 	return f
 }
@@ -76,6 +89,7 @@ func (f *Fold) reset() {
 	f.series, f.rowAt, f.edgeAt = map[Series]*cell{}, map[rowKey]int32{}, map[edgeKey]int32{}
 	f.rows, f.edges, f.names, f.last = nil, nil, 0, Rows{}
 	f.spill, f.spillE = -1, -1
+	clear(f.recent)
 }
 
 // Len is the number of rows and edges held, for callers that cut by size.
@@ -183,7 +197,12 @@ func (f *Fold) row(s Series, pane Pane) (*Row, bool) {
 // cell finds or makes the cell of a series, or that of Other when the series
 // are too many.
 func (f *Fold) cell(s Series) (c *cell, folded bool) {
+	slot := &f.recent[s.Spread(len(f.recent))]
+	if slot.cell != nil && slot.series == s {
+		return slot.cell, false
+	}
 	if c := f.series[s]; c != nil {
+		slot.series, slot.cell = s, c
 		return c, false
 	}
 	if len(f.series) >= f.limits.Series && s != (Series{Other, Other}) {
@@ -193,6 +212,10 @@ func (f *Fold) cell(s Series) (c *cell, folded bool) {
 	c = &cell{id: f.names, row: -1}
 	f.names++
 	f.series[s] = c
+	slot.series, slot.cell = s, c
+	if n := len(f.recent); len(f.series) > n/2 && n < maxRecent {
+		f.recent = make([]recentSeries, 2*n)
+	}
 	return c, false
 }
 

@@ -61,4 +61,27 @@ func (s Series) Compare(t Series) int {
 	return cmp.Or(strings.Compare(s.Entity, t.Entity), strings.Compare(s.Signal, t.Signal))
 }
 
+// Spread returns a number below n, a power of two, for a slot in a small
+// cache that is asked before a map: equal series have equal slots. It is made
+// of the ends of the names, where they differ most, at a tenth of the price
+// of a map's hash; whoever chooses names to collide only makes the cache miss.
+func (s Series) Spread(n int) int {
+	h := tail(s.Entity)*0x9e3779b97f4a7c15 ^ tail(s.Signal)*0xc2b2ae3d27d4eb4f // odd, of irregular bits
+	return int((h ^ h>>29) * 0x9e3779b97f4a7c15 >> 40 & uint64(n-1))
+}
+
+// tail packs the last eight bytes of a string into a number.
+func tail(s string) uint64 {
+	if len(s) >= 8 {
+		s = s[len(s)-8:]
+		return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	}
+	v := uint64(len(s))
+	for i := range len(s) {
+		v = v<<8 | uint64(s[i])
+	}
+	return v
+}
+
 func (s Series) String() string { return s.Entity + " " + s.Signal }

@@ -146,12 +146,14 @@ func TestFailedSyncIsFinalAndRecovered(t *testing.T) {
 	broken := errors.New("input/output error")
 	var failing atomic.Bool
 	disk.Fault = func(op faulty.Op) error {
-		if failing.Load() && op.Kind == faulty.Sync {
+		if failing.Load() && op.Kind == faulty.Sync && op.Path == dir+"/"+segmentName(1) {
 			return broken
 		}
 		return nil
 	}
-	l, _ := mustOpen(t, small(disk))
+	o := small(disk)
+	o.SegmentBytes = 8 << 10
+	l, _ := mustOpen(t, o)
 	mustAppend(t, l, 5)
 	failing.Store(true)
 	seq, err := l.Append(content(6), false)
@@ -176,13 +178,13 @@ func TestFailedSyncIsFinalAndRecovered(t *testing.T) {
 		}
 	}
 	// Record 6 is readable, but not on the disk; its sectors count as clean.
-	l, rec := mustOpen(t, small(disk))
+	l, rec := mustOpen(t, o)
 	if rec.LastSeq != 6 {
 		t.Fatalf("recovered %+v", rec)
 	}
-	disk = disk.Reboot(faulty.Fate{})
+	o.FS = disk.Reboot(faulty.Fate{})
 	_ = l.Close()
-	l, rec = mustOpen(t, small(disk))
+	l, rec = mustOpen(t, o)
 	if rec.LastSeq != 6 {
 		t.Errorf("a power cut after the recovery left %+v", rec)
 	}

@@ -51,9 +51,12 @@ func (t *tail) follow(ctx context.Context, l *lineage) (end bool, fault, err err
 		l.present = now
 		fault = t.attach(l, st)
 	}
+	if failed := t.checkRotated(l); failed != nil {
+		return false, errors.Join(fault, failed), nil
+	}
 	for _, f := range slices.Clone(l.files) {
 		if end, err = t.read(ctx, f, now); err != nil || !end {
-			return end, fault, err
+			return end, errors.Join(fault, f.fault), err
 		}
 		if f.rotated {
 			if err := t.finish(ctx, l, f, now); err != nil {
@@ -62,6 +65,24 @@ func (t *tail) follow(ctx context.Context, l *lineage) (end bool, fault, err err
 		}
 	}
 	return true, fault, nil
+}
+
+// checkRotated looks at the files that the path names no more: writers may
+// not know it yet.
+func (t *tail) checkRotated(l *lineage) error {
+	for _, f := range slices.Clone(l.files) {
+		if !f.rotated {
+			continue
+		}
+		st, err := statFile(f.fd)
+		if err != nil {
+			return err
+		}
+		if err := t.check(l, f, st); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // attach makes the lineage's last file the one that its path names now.

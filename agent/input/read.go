@@ -8,31 +8,21 @@ import (
 )
 
 // read takes the file's lines up to its end, or up to a turn's bytes. end says
-// that the end was found. An unreadable file is at its end for now; the error
-// is the sink's only.
+// that the end was found. What keeps the file from being read is left in its
+// fault; the error is the sink's only.
 //
 // looked is the time before the file's size was looked at: whatever it held
 // then is within that size, and what comes later came after.
 func (t *tail) read(ctx context.Context, f *file, looked int64) (end bool, err error) {
-	if f.rotated {
-		looked = t.clock()
-		if st, err := statFile(f.fd); err == nil {
-			if st.size > f.size {
-				f.quietSince = looked
-			}
-			f.size, f.mtime = st.size, st.mtime
-		}
-	}
+	f.fault = nil
 	for turn := 0; turn < turnBytes && !f.atEnd(); {
-		if err := f.remember(t.spec.Name); err != nil {
-			t.log.Warn("read failed", "path", f.path, "error", err)
+		if f.fault = f.remember(t.spec.Name); f.fault != nil {
 			return false, nil
 		}
 		n, err := f.fd.ReadAt(t.chunk, f.readAt())
 		if n == 0 {
 			if err != nil && !isEOF(err) {
-				t.log.Warn("read failed", "path", f.path, "error", err)
-				return false, nil
+				f.fault = fmt.Errorf("read at %d: %w", f.readAt(), err)
 			}
 			return false, nil // cut since it was looked at; the next poll sees how
 		}
@@ -98,6 +88,7 @@ func (t *tail) finish(ctx context.Context, l *lineage, f *file, now int64) error
 			return fmt.Errorf("last line of %s: %w", f.path, err)
 		}
 	}
-	t.remove(l, f)
+	f.fd.Close()
+	t.drop(l, f)
 	return nil
 }

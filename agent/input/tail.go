@@ -172,7 +172,7 @@ func (t *tail) poll(ctx context.Context) (busy bool, err error) {
 func (t *tail) waiting() bool {
 	for _, l := range t.lineages {
 		for _, f := range l.files {
-			if !f.atEnd() {
+			if !f.atEnd() && f.fault == nil {
 				return true
 			}
 		}

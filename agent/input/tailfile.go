@@ -30,6 +30,7 @@ type file struct {
 	size   int64              // when last looked at
 	mtime  int64
 
+	fault      error // why it could not be read, or nil
 	before     seen  // the last read that found the end
 	partial    seen  // the same, for the first byte of the incomplete line
 	rotated    bool  // the path names another file by now, or none

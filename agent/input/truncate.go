@@ -24,28 +24,27 @@ func (t *tail) check(l *lineage, f *file, st fileState) error {
 	return t.truncated(l, f, st)
 }
 
-// truncated goes on with a file's next content. If what was cut was copied
+// truncated goes on with a file's next content, which takes the descriptor
+// over. If what was cut was copied
 // away before (logrotate's copytruncate), the rest of it is read there;
 // otherwise what had not been read is lost.
 func (t *tail) truncated(l *lineage, f *file, st fileState) error {
-	next, err := t.open(l.path, st.key, l.path)
-	if err != nil {
-		return ignoreMoved(err)
+	next := &file{
+		fd: f.fd, key: st.key, path: f.path, id: identity{fileKey: st.key}, lines: t.newSplitter(),
+		size: st.size, mtime: st.mtime, quietSince: t.clock(), before: f.before, rotated: f.rotated,
 	}
 	if err := next.begin(t.spec.Name, t.generation(), 0, [event.Lanes]int64{}); err != nil {
-		next.fd.Close()
-		return err
+		return err // f is tried again at the next poll
 	}
-	next.before = f.before
+	l.files = slices.Insert(l.files, slices.Index(l.files, f)+1, next)
 	if t.readCopy(l, f) {
 		t.log.Info("file truncated, rest read from its copy", "path", l.path, "copy", f.fd.Name())
 	} else {
 		lost := max(0, f.size-f.offset)
 		t.counts.count(lostTruncated, lost)
 		t.log.Warn("file truncated", "path", l.path, "read_to", f.offset, "size_was", f.size, "lost_bytes_at_least", lost)
-		t.remove(l, f)
+		t.drop(l, f)
 	}
-	l.files = append(l.files, next)
 	return nil
 }
 
@@ -67,16 +66,15 @@ func (t *tail) readCopy(l *lineage, f *file) bool {
 			fd.Close()
 			continue
 		}
-		f.fd.Close()
 		f.fd, f.key, f.size, f.rotated = fd, s.key, s.size, true
 		return true
 	}
 	return false
 }
 
-// remove closes a file and retires its position.
-func (t *tail) remove(l *lineage, f *file) {
-	f.fd.Close()
+// drop takes a file that is done with out of its lineage and retires its
+// position; its descriptor may be another's by now.
+func (t *tail) drop(l *lineage, f *file) {
 	if f.id.length > 0 {
 		t.retire = append(t.retire, f.slot)
 	}

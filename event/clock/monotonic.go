@@ -15,7 +15,8 @@ type Monotonic struct {
 // read.
 func NewMonotonic() (*Monotonic, error) { return newMonotonic() }
 
-// Now is the current reading in nanoseconds. It never falls.
+// Now is the current reading in nanoseconds. It never falls. On Linux it costs
+// a system call, some 0.2 µs: read it once for all that arrived together.
 func (m *Monotonic) Now() int64 { return m.now() }
 
 // Boot names the run of the clock that the readings are of.

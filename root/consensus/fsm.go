@@ -3,7 +3,6 @@
 package consensus
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -125,7 +124,7 @@ func (a *applier) Restore(r io.ReadCloser) (err error) {
 			a.stop(err)
 		}
 	}()
-	return errors.Join(a.fsm.Restore(r))
+	return a.fsm.Restore(r)
 }
 
 // frozen writes a state to Raft's snapshot store.

@@ -3,6 +3,7 @@
 package consensus
 
 import (
+	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -36,23 +37,27 @@ func newMetrics(reg prometheus.Registerer, n *Node) *metrics {
 	if reg == nil {
 		return m
 	}
-	gauge := func(name, help string, value func(Stats) float64) prometheus.Collector {
+	gauge := func(name, help string, value func(*raft.Raft) uint64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "pando", Subsystem: "raft", Name: name, Help: help},
-			func() float64 { return value(n.Stats()) })
+			func() float64 {
+				if r := n.raft.Load(); r != nil {
+					return float64(value(r))
+				}
+				return 0
+			})
 	}
 	reg.MustRegister(m.busy, m.indeterminate, m.entryBytes, m.entryCommands, m.commit, m.store,
-		gauge("leader", "1 while this member leads.", func(s Stats) float64 {
-			if s.State == "Leader" {
+		gauge("leader", "1 while this member leads.", func(r *raft.Raft) uint64 {
+			if r.State() == raft.Leader {
 				return 1
 			}
 			return 0
 		}),
-		gauge("term", "Current term.", func(s Stats) float64 { return float64(s.Term) }),
-		gauge("commit_index", "Newest committed entry known here.", func(s Stats) float64 { return float64(s.CommitIndex) }),
-		gauge("applied_index", "Newest entry handed to the state machine.", func(s Stats) float64 { return float64(s.AppliedIndex) }),
-		gauge("last_index", "Newest entry on disk.", func(s Stats) float64 { return float64(s.LastIndex) }),
-		gauge("snapshot_index", "Newest snapshot's entry.", func(s Stats) float64 { return float64(s.SnapshotIndex) }),
-		gauge("waiting", "Commands not packed yet.", func(s Stats) float64 { return float64(s.Waiting) }),
+		gauge("term", "Current term.", (*raft.Raft).CurrentTerm),
+		gauge("commit_index", "Newest committed entry known here.", (*raft.Raft).CommitIndex),
+		gauge("applied_index", "Newest entry handed to the state machine.", (*raft.Raft).AppliedIndex),
+		gauge("last_index", "Newest entry on disk.", (*raft.Raft).LastIndex),
+		gauge("waiting", "Commands not packed yet.", func(*raft.Raft) uint64 { return uint64(len(n.queue)) }),
 	)
 	return m
 }

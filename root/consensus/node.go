@@ -54,6 +54,7 @@ type Node struct {
 	started    atomic.Bool
 	closing    chan struct{} // closed when Run begins to stop: nothing more is taken
 	dead       chan struct{} // closed when Raft has stopped, or was given up
+	packed     chan struct{} // closed when nothing is submitted any more
 
 	fatalOnce sync.Once
 	fatal     chan struct{} // closed after fatalErr is set
@@ -82,6 +83,7 @@ func New(opts Options) (_ *Node, err error) {
 		leadership: make(chan bool, 1),
 		closing:    make(chan struct{}),
 		dead:       make(chan struct{}),
+		packed:     make(chan struct{}),
 		fatal:      make(chan struct{}),
 	}
 	n.fsm = newApplier(opts.FSM, n.fail)
@@ -167,7 +169,7 @@ func (n *Node) Run(ctx context.Context) error {
 	stopped := n.waitUntil("raft to stop", func() { _ = r.Shutdown().Error() })
 	close(n.dead)
 	packer.Wait()
-	close(n.inflight)
+	close(n.packed)
 	rest.Wait()
 	err = n.stream.Close()
 	if graceful {
@@ -202,7 +204,7 @@ func (n *Node) start() (r *raft.Raft, err error) {
 	r, err = raft.NewRaft(n.config, n.fsm, n.stores.logs, n.stores.stable, n.stores.snapshots, trans)
 	if err != nil {
 		_ = trans.Close()
-		return nil, fmt.Errorf("start raft: %w", err)
+		return nil, fmt.Errorf("start raft in %s: %w: %w", n.opts.Dir, ErrFatal, err)
 	}
 	n.raft.Store(r)
 	n.warnIfServersDiffer(r)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -86,6 +87,9 @@ type Options struct {
 	FSM        FSM
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil for no metrics
+
+	// disk, if set by a test, stands between the watch and the log store.
+	disk func(raft.LogStore) raft.LogStore
 }
 
 // DefaultOptions returns the settings that suit members within a few

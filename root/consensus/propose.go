@@ -64,11 +64,9 @@ func (n *Node) Propose(ctx context.Context, cmd []byte) (result any, index uint6
 	if err := ctx.Err(); err != nil {
 		return nil, 0, fmt.Errorf("propose: %w", err)
 	}
-	r, err := n.leading()
-	if err != nil {
+	if err := n.leading(); err != nil {
 		return nil, 0, fmt.Errorf("propose: %w", err)
 	}
-	_ = r
 	p := &proposal{cmd: cmd, since: time.Now(), done: make(chan outcome, 1)}
 	if err := n.enqueue(p); err != nil {
 		return nil, 0, fmt.Errorf("propose: %w", err)
@@ -96,24 +94,23 @@ func (n *Node) Propose(ctx context.Context, cmd []byte) (result any, index uint6
 	}
 }
 
-// leading returns Raft if this node leads, else why not.
-func (n *Node) leading() (*raft.Raft, error) {
+// leading returns nil if this node leads, else why it cannot serve.
+func (n *Node) leading() error {
 	if err := n.failure(); err != nil {
-		return nil, errors.Join(ErrStopped, err)
+		return fmt.Errorf("%w: %w", ErrStopped, err)
 	}
-	r := n.raft.Load()
 	select {
 	case <-n.closing:
-		return nil, ErrStopped
+		return ErrStopped
 	default:
 	}
-	if r == nil {
-		return nil, ErrStopped
+	switch r := n.raft.Load(); {
+	case r == nil:
+		return ErrStopped
+	case r.State() != raft.Leader:
+		return n.notLeader()
 	}
-	if r.State() != raft.Leader {
-		return nil, n.notLeader()
-	}
-	return r, nil
+	return nil
 }
 
 func (n *Node) notLeader() error {
@@ -262,13 +259,29 @@ func (n *Node) refuse() {
 
 // settle is the goroutine that answers callers, in the order of the log.
 func (n *Node) settle() {
-	for b := range n.inflight {
-		if b.drained != nil {
-			close(b.drained)
-			continue
+	for {
+		select {
+		case b := <-n.inflight:
+			n.settleOne(b)
+		case <-n.packed:
+			for {
+				select {
+				case b := <-n.inflight:
+					n.settleOne(b)
+				default:
+					return
+				}
+			}
 		}
-		n.answer(b, n.await(b.future))
 	}
+}
+
+func (n *Node) settleOne(b *batch) {
+	if b.drained != nil {
+		close(b.drained)
+		return
+	}
+	n.answer(b, n.await(b.future))
 }
 
 func (n *Node) answer(b *batch, err error) {

@@ -24,7 +24,7 @@ type read struct{ done chan error }
 // [ErrNotLeader]; shortly after an election it waits for the new leader's
 // first commit.
 func (n *Node) Linearizable(ctx context.Context) error {
-	if _, err := n.leading(); err != nil {
+	if err := n.leading(); err != nil {
 		return fmt.Errorf("linearizable read: %w", err)
 	}
 	q := &read{done: make(chan error, 1)}

@@ -63,6 +63,9 @@ func openStores(o Options, logger hclog.Logger, m *metrics, fail func(error)) (_
 	if err != nil {
 		return nil, err
 	}
+	if o.disk != nil {
+		logs = o.disk(logs)
+	}
 	if s.logs, err = raft.NewLogCache(logCache, watch.Logs(logs)); err != nil {
 		return nil, err
 	}

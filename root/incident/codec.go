@@ -8,6 +8,7 @@ import (
 
 	"pando/event"
 	"pando/internal/pack"
+	"pando/root/cow"
 	"pando/stream/anomaly"
 )
 
@@ -26,10 +27,7 @@ func (g *Graph) AppendTo(w *pack.Writer) { g.Freeze().AppendTo(w) }
 
 // GraphView is a graph as it was at [Graph.Freeze]; safe for concurrent use.
 type GraphView struct {
-	callees interface {
-		Ascend(func(string, []Edge) bool)
-		Len() int
-	}
+	callees *cow.Frozen[string, []Edge]
 	refused uint64
 }
 

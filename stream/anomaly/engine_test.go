@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
 	"pando/event"
+	"pando/stream"
 )
 
 const (
@@ -134,6 +136,17 @@ func TestNoSilence(t *testing.T) {
 				})
 			}
 		},
+		"when a session takes over before the old one is seen to close": func(s *stage, v *voice) {
+			s.host(lpara).sources["console"] = "stuck"
+			v.on = false
+			s.pass(1500 * time.Millisecond) // shorter than max_beat, longer than the floor
+			s.join(lpara, "A")
+			s.claim(lpara)
+			s.host(lpara).sources["console"] = readable
+			s.pass(500 * time.Millisecond)
+			v.on = true
+			s.pass(quiet)
+		},
 		"when the new unit of a lost disk takes over": func(s *stage, v *voice) {
 			s.leave(lpara)
 			s.host(lpara).wal = 2
@@ -213,6 +226,10 @@ func TestFirstSeen(t *testing.T) {
 	s.hears(t)
 
 	s.leave(lpara)
+	s.join(lpara, "A")
+	s.say(lpara, "console", job, "abend.S878", event.SeverityError, 0)
+	s.hears(t) // no claim yet: another relay may have seen it
+	s.leave(lpara)
 	s.host(lpara).wal = 2 // and its disk is lost on the way
 	s.join(lpara, "B")
 	s.say(lpara, "console", job, "abend.U4038", event.SeverityError, 0)
@@ -240,6 +257,38 @@ func TestFullMemoryMakesNothingNew(t *testing.T) {
 	if z := s.relay("A").Size(); z.Codes != 3 || z.Refused.Codes != 7 {
 		t.Errorf("size %+v, want 3 codes and 7 refused", z)
 	}
+
+	s = newStage(quick())
+	s.root[lpara] = Expectations{Since: dawn - 60*second, Floor: event.SeverityWarn, Partial: true}
+	s.join(lpara, "A")
+	s.claim(lpara)
+	s.say(lpara, "console", job, "abend.S0C7", event.SeverityError, 0)
+	s.hears(t) // another relay's memory was full
+}
+
+// TestFindingsComeInOrder has many things happen at once.
+func TestFindingsComeInOrder(t *testing.T) {
+	s := newStage(quick())
+	for i := range 8 {
+		s.speaks(lpara, "console", fmt.Sprintf("%s/%d", job, i), "hello", event.SeverityInfo, 300*time.Millisecond)
+	}
+	s.join(lpara, "A")
+	s.claim(lpara)
+	s.pass(10 * time.Second)
+	for i, v := range s.voices {
+		s.say(lpara, "console", v.entity, fmt.Sprintf("abend.%d", i), event.SeverityError, 0)
+		v.on = false
+	}
+	s.pass(5 * time.Second)
+	if len(s.told) != 24 {
+		t.Fatalf("%d findings, want 8 new codes, 8 silences and 8 ends", len(s.told))
+	}
+	// The codes came in the order of their events; the rest at one moment each.
+	for _, moment := range [][]told{s.told[8:16], s.told[16:]} {
+		if !slices.IsSortedFunc(moment, func(a, b told) int { return bytes.Compare(a.ID[:], b.ID[:]) }) {
+			t.Errorf("findings of one moment are not in the order of their IDs: %v", moment)
+		}
+	}
 }
 
 func TestRule(t *testing.T) {
@@ -263,12 +312,12 @@ func TestRule(t *testing.T) {
 	s.hears(t, "+errors checkout")
 	s.pass(5 * time.Second)
 	s.hears(t) // said once
-	v.on = false
+	v.every = second // few, but some
 	s.pass(4 * time.Second)
 	s.hears(t) // holding
 	s.pass(2 * time.Second)
 	s.hears(t, "-errors checkout")
-	v.on = true
+	v.every = 50 * milli
 	s.pass(2 * time.Second)
 	s.hears(t, "*errors checkout") // flapping: the same finding is back
 	v.on = false
@@ -277,6 +326,78 @@ func TestRule(t *testing.T) {
 	v.on = true
 	s.pass(2 * time.Second)
 	s.hears(t, "+errors checkout") // re-armed: another one
+}
+
+// TestRuleCountsItsSpan compares a window with the plain count of events that
+// come out of order.
+func TestRuleCountsItsSpan(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 9))
+	rule := &quick().Rules[0]
+	for range 50 {
+		step, jitter := 1+r.Int64N(300*milli), r.Int64N(second)+1
+		at := dawn
+		w := newWindow(rule, stream.Series{}, at)
+		var points []int64
+		latest := int64(0)
+		for range 300 {
+			at += r.Int64N(2 * step)
+			s := &sighting{event: &event.Event{}, point: at - r.Int64N(jitter)}
+			if !w.add(s) {
+				t.Fatal("an event within the span was refused")
+			}
+			points = append(points, s.point)
+			latest = max(latest, s.point)
+			var least, most int64
+			for _, p := range points {
+				if p > latest-int64(rule.Within) {
+					least++
+				}
+				if p > latest-int64(rule.Within)-w.width {
+					most++
+				}
+			}
+			if w.total < least || w.total > most {
+				t.Fatalf("counted %d, want %d to %d", w.total, least, most)
+			}
+		}
+	}
+}
+
+func TestRhythm(t *testing.T) {
+	var r rhythm
+	at := int64(0)
+	pause := func(gap time.Duration) {
+		at += int64(gap)
+		r.add(int64(gap), at)
+	}
+	expect := func(what string, want time.Duration, steady bool) {
+		t.Helper()
+		if gap, ok := r.typical(); gap != int64(want) || ok != steady {
+			t.Errorf("%s: typical %v, steady %v; want %v, %v", what, time.Duration(gap), ok, want, steady)
+		}
+	}
+	for range rhythmGaps - 1 {
+		pause(time.Second)
+	}
+	expect("too few", time.Second, false)
+	pause(1900 * time.Millisecond)
+	expect("sixteen", 1900*time.Millisecond, true)
+	pause(5 * time.Second)
+	expect("one long pause", 5*time.Second, false)
+	for range 70 {
+		pause(time.Second)
+	}
+	expect("remembered long after it left the ring", 5*time.Second, false)
+	for range 12 {
+		pause(1900 * time.Millisecond)
+		pause(time.Second)
+	}
+	expect("halved, sixteen times its length later", 2500*time.Millisecond, true)
+	for range 30 {
+		pause(1900 * time.Millisecond)
+		pause(time.Second)
+	}
+	expect("halved again, but for the last pauses", 1900*time.Millisecond, true)
 }
 
 func TestRuleCountsNoBacklogAndSaysProvisional(t *testing.T) {

@@ -274,7 +274,7 @@ func (e *Engine) ageSpeakers(o *origin, s *source, limit int64, out []Finding) [
 		}
 		delete(s.speakers, entity)
 		e.speakers--
-		clear(e.lines)
+		e.forgetLines()
 		o.learned++
 	}
 	return out

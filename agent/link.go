@@ -1,0 +1,377 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"pando/event"
+	"pando/event/clock"
+	"pando/internal/pack"
+	"pando/transport"
+	"pando/tree/custody"
+	"pando/tree/journal"
+	"pando/tree/wire"
+	"pando/wal"
+)
+
+// link hands the units over to the parent of the present session. It reads
+// batches from the log, live ones and old ones alike.
+type link struct {
+	a        *Agent
+	l        *life
+	onNewWAL func()
+
+	mu       sync.Mutex
+	out      [event.Lanes]custody.Outbox
+	unsynced []appendedBatch // in log order
+	recorded [event.Lanes]uint64
+	told     [event.Lanes]uint64 // durable-to as the parent knows it
+	grown    *sync.Cond          // something was appended, synced, opened or closed
+	session  *transport.Session
+}
+
+// appendedBatch is a batch that the agent's disk may not hold yet.
+type appendedBatch struct {
+	lane event.Lane
+	last uint64
+	at   wal.Seq
+}
+
+func newLink(a *Agent, l *life) *link {
+	k := &link{a: a, l: l}
+	k.grown = sync.NewCond(&k.mu)
+	l.journal.View(func(c journal.Core) {
+		for i := range k.out {
+			ln := &c.(*core).lanes[i]
+			// What an open log holds is on disk: opening synced it.
+			k.out[i] = custody.NewOutbox(ln.settled+1, ln.last, ln.settled)
+			k.recorded[i] = ln.settled
+		}
+	})
+	return k
+}
+
+// onAppend takes note of a batch in the log.
+func (k *link) onAppend(lane event.Lane, last uint64, at wal.Seq) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.out[lane].Append(last)
+	k.unsynced = append(k.unsynced, appendedBatch{lane, last, at})
+	k.syncedLocked(k.l.journal.Log().Synced())
+	k.grown.Broadcast()
+}
+
+// onSync takes note of how far the log is on disk, and vouches for it.
+func (k *link) onSync(seq wal.Seq) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.syncedLocked(seq)
+	k.grown.Broadcast()
+}
+
+func (k *link) syncedLocked(seq wal.Seq) {
+	n := 0
+	for n < len(k.unsynced) && k.unsynced[n].at <= seq {
+		k.out[k.unsynced[n].lane].Sync(k.unsynced[n].last)
+		n++
+	}
+	k.unsynced = k.unsynced[n:]
+}
+
+// serve uses one session with a parent.
+func (k *link) serve(ctx context.Context, s *transport.Session) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.grown.Broadcast()
+	})
+	defer stop()
+	k.mu.Lock()
+	k.session = s
+	k.mu.Unlock()
+	var senders sync.WaitGroup
+	defer func() {
+		cancel()
+		senders.Wait()
+		k.mu.Lock()
+		k.session = nil
+		for i := range k.out {
+			k.out[i].Close()
+		}
+		k.mu.Unlock()
+	}()
+	if err := k.open(ctx, s); err != nil {
+		return
+	}
+	for {
+		m, err := s.ReceiveControl(ctx)
+		if err != nil {
+			return
+		}
+		opened, err := k.control(ctx, s, m)
+		if err != nil {
+			k.a.log.Warn("session with the parent ends", "parent", s.Peer().Node(), "error", err)
+			s.Close(err.Error())
+			return
+		}
+		if opened {
+			for lane := range event.Lane(event.Lanes) {
+				senders.Go(func() { k.send(ctx, s, lane) })
+			}
+			senders.Go(func() { k.vouch(ctx, s) })
+		}
+	}
+}
+
+// open offers both units to the parent.
+func (k *link) open(ctx context.Context, s *transport.Session) error {
+	m := &wire.Open{WAL: event.WALID(k.l.journal.Log().ID()), Term: k.l.up.NextTerm()}
+	_, known := k.a.positions(k.l)
+	m.Fresh = !known
+	k.mu.Lock()
+	for i := range k.out {
+		m.Offers[i] = k.out[i].Offer()
+		k.told[i] = m.Offers[i].Synced
+	}
+	k.mu.Unlock()
+	return s.SendControl(ctx, wire.Encode(m))
+}
+
+// control takes one message of the parent; opened tells that batches may go.
+func (k *link) control(ctx context.Context, s *transport.Session, m transport.Message) (opened bool, err error) {
+	switch m.Kind {
+	case wire.KindOpened:
+		var o wire.Opened
+		if err := wire.Decode(m.Body, &o); err != nil {
+			return false, err
+		}
+		return true, k.opened(&o)
+	case wire.KindRefused:
+		var r wire.Refused
+		if err := wire.Decode(m.Body, &r); err != nil {
+			return false, err
+		}
+		return false, k.refused(&r)
+	case wire.KindAck:
+		var ack wire.Ack
+		if err := wire.Decode(m.Body, &ack); err != nil {
+			return false, err
+		}
+		return false, k.acknowledged(&ack)
+	case wire.KindClaimed:
+		if !k.ours(m.Body) {
+			return false, nil
+		}
+		if _, err := k.l.intake.journal(ctx, recResume, m.Body, true); err != nil {
+			return false, err
+		}
+		k.resumeSources()
+	case wire.KindDirectory:
+		var d wire.Directory
+		if err := wire.Decode(m.Body, &d); err != nil {
+			return false, err
+		}
+		k.l.up.SetDirectory(d.Nodes)
+	}
+	return false, nil // a kind this version does not know says nothing to it
+}
+
+// ours reports whether a Claimed is for this log, which still waits for it.
+func (k *link) ours(body []byte) bool {
+	var m wire.Claimed
+	return wire.Decode(body, &m) == nil && m.WAL == event.WALID(k.l.journal.Log().ID())
+}
+
+func (k *link) resumeSources() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	select {
+	case <-k.l.resumed:
+	default:
+		close(k.l.resumed)
+	}
+}
+
+func (k *link) opened(o *wire.Opened) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range k.out {
+		if err := k.out[i].Opened(o.Resume[i]); err != nil {
+			return k.judge(fmt.Errorf("%s lane: %w", event.Lane(i), err))
+		}
+	}
+	k.grown.Broadcast()
+	k.a.log.Info("units opened", "wal", o.WAL.String(), "term", o.Term.String(), "critical_from", o.Resume[0], "bulk_from", o.Resume[1])
+	return nil
+}
+
+// judge passes an error on, and asks for a new log where the content here is
+// not what the tree holds.
+func (k *link) judge(err error) error {
+	if errors.Is(err, custody.ErrDiverged) || errors.Is(err, custody.ErrClosed) {
+		k.onNewWAL()
+	}
+	return err
+}
+
+func (k *link) refused(r *wire.Refused) error {
+	err := fmt.Errorf("parent refused the units of WAL %s (%s): %s", r.WAL, r.Code, r.Reason)
+	switch r.Code {
+	case wire.RefusedOldTerm:
+		k.l.up.RaiseTerm(r.Known)
+	case wire.RefusedDiverged, wire.RefusedClosed:
+		k.onNewWAL()
+	}
+	return err
+}
+
+func (k *link) acknowledged(ack *wire.Ack) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.out[ack.Lane].Ack(ack.Durable, ack.Settled); err != nil {
+		return k.judge(fmt.Errorf("%s lane: %w", ack.Lane, err))
+	}
+	k.grown.Broadcast()
+	return nil
+}
+
+// recordSettled writes settled positions into the log; only then may it be
+// trimmed up to them.
+func (k *link) recordSettled() error {
+	for i := range k.out {
+		k.mu.Lock()
+		seq := k.out[i].MayTrim()
+		due := seq > k.recorded[i]
+		if due {
+			k.recorded[i] = seq
+			k.out[i].Trimmed(seq + 1)
+		}
+		k.mu.Unlock()
+		if !due {
+			continue
+		}
+		w := pack.NewWriter()
+		w.Uint(uint64(i))
+		w.Uint(seq)
+		if err := ignoreFull(k.l.journal.Append(recSettled, w.Bytes(), false)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send reads one lane's batches from the log and sends them, from the resume
+// point on, for as long as the session lives.
+func (k *link) send(ctx context.Context, s *transport.Session, lane event.Lane) {
+	k.mu.Lock()
+	next := k.out[lane].Next
+	k.mu.Unlock()
+	var from wal.Seq
+	var chain event.Hash
+	k.l.journal.View(func(c journal.Core) { from, chain = c.(*core).seek(lane, next) })
+	r := k.l.journal.Log().Reader(max(from, k.l.journal.Log().First()))
+	for ctx.Err() == nil {
+		h, body, err := nextBatch(r, lane)
+		if errors.Is(err, io.EOF) {
+			k.await(ctx, lane, next)
+			continue
+		}
+		if err != nil {
+			k.a.log.Error("reading the log to send it", "error", err)
+			s.Close("reading the log: " + err.Error())
+			return
+		}
+		if h.First >= next {
+			if err := k.sendBatch(ctx, s, &h, chain, body); err != nil {
+				return
+			}
+			next = h.Last() + 1
+		}
+		chain = event.Chain(chain, body)
+	}
+}
+
+// nextBatch reads the lane's next batch; io.EOF means that there is none yet.
+func nextBatch(r *wal.Reader, lane event.Lane) (event.Header, []byte, error) {
+	for {
+		_, b, err := r.Next()
+		if err != nil {
+			return event.Header{}, nil, err
+		}
+		if len(b) == 0 || b[0] != recBatch {
+			continue
+		}
+		body := bytes.Clone(b[1:])
+		h, err := event.DecodeHeader(body)
+		if err != nil || h.Unit.Lane == lane {
+			return h, body, err
+		}
+	}
+}
+
+// await waits until the lane holds a batch that next belongs to.
+func (k *link) await(ctx context.Context, lane event.Lane, next uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for ctx.Err() == nil && k.out[lane].Last < next {
+		k.grown.Wait()
+	}
+}
+
+func (k *link) sendBatch(ctx context.Context, s *transport.Session, h *event.Header, before event.Hash, body []byte) error {
+	lane := h.Unit.Lane
+	m := &wire.Batch{Before: before, Bytes: body}
+	m.Map, m.Mapped = k.mapping(h.Boot)
+	k.mu.Lock()
+	if !k.out[lane].Open {
+		k.mu.Unlock()
+		return transport.ErrClosed
+	}
+	m.DurableTo = k.out[lane].Synced
+	k.told[lane] = max(k.told[lane], m.DurableTo)
+	// Before it goes out, so that no acknowledgement can overtake it.
+	k.out[lane].Sent(h.Last())
+	k.mu.Unlock()
+	return s.Send(ctx, transport.Lane(lane), wire.Encode(m))
+}
+
+// mapping is the best estimate of root time for a boot's stamps, as known now.
+func (k *link) mapping(boot clock.Boot) (m clock.Mapping, ok bool) {
+	if boot == k.a.clock.Boot() {
+		return k.a.clock.Mapping()
+	}
+	k.l.journal.View(func(c journal.Core) { m, ok = c.(*core).clockOf(boot) })
+	return m, ok
+}
+
+// vouch tells the parent what the agent's disk holds, whenever that moves
+// without a batch that would say it.
+func (k *link) vouch(ctx context.Context, s *transport.Session) {
+	for ctx.Err() == nil {
+		var due []wire.Vouch
+		k.mu.Lock()
+		for ctx.Err() == nil && len(due) == 0 {
+			for i := range k.out {
+				if o := &k.out[i]; o.Open && o.Synced > k.told[i] {
+					k.told[i] = o.Synced
+					due = append(due, wire.Vouch{Lane: event.Lane(i), Seq: o.Synced})
+				}
+			}
+			if len(due) == 0 {
+				k.grown.Wait()
+			}
+		}
+		k.mu.Unlock()
+		for i := range due {
+			if s.SendControl(ctx, wire.Encode(&due[i])) != nil {
+				return
+			}
+		}
+	}
+}

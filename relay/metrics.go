@@ -1,0 +1,41 @@
+//go:build !zos
+
+package relay
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	events   prometheus.Counter
+	findings *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		events:   prometheus.NewCounter(prometheus.CounterOpts{Name: "pando_relay_events_total", Help: "Events stepped, heartbeats not counted."}),
+		findings: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pando_relay_findings_total", Help: "Findings and their revisions."}, []string{"detector"}),
+		refused:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pando_relay_refused_total", Help: "Sessions refused or ended because of what the child said."}, []string{"reason"}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.events, m.findings, m.refused)
+	}
+	return m
+}
+
+// rate turns a growing count into events a second.
+type rate struct {
+	at    time.Time
+	count uint64
+	value float64
+}
+
+func (r *rate) update(now time.Time, count uint64) {
+	if d := now.Sub(r.at).Seconds(); !r.at.IsZero() && d > 0 {
+		r.value = float64(count-min(r.count, count)) / d
+	}
+	r.at, r.count = now, count
+}

@@ -1,0 +1,88 @@
+//go:build !zos
+
+// Package relay is the inner node of the tree: it takes events over from
+// agents, steps them through panes and detectors, and hands sections and
+// findings to the root.
+//
+//	agents → sessions → journal (WAL, core) → upstream → root
+//	            ↑ durable, settled ←───┘ ↑ judgements ──┘
+//
+// The core is a function of the log (see tree/journal); sessions, clocks and
+// the root's answers enter it as records.
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pando/internal/durable"
+	"pando/stream/anomaly"
+	"pando/transport"
+	"pando/tree/gossip"
+)
+
+// Options configure a [Relay]. Start from [DefaultOptions].
+type Options struct {
+	Dir         string // data folder
+	FS          durable.FS
+	Credentials *transport.Credentials // whose identity names the relay
+	Network     transport.Network
+	Listen      string   // transport address for children
+	Advertise   string   // that children dial; empty: the listener's own
+	Weight      uint32   // share of agents against other relays
+	Roots       []string // transport addresses of roots
+	Detectors   anomaly.Config
+	Gossip      *gossip.Options // of the region's pool; nil: this relay is alone
+	API         string          // address of the API, told to others
+
+	TickEvery    time.Duration // between ticks of the core
+	SegmentBytes int64
+	MaxBytes     int64
+	Wall         func() int64
+	Logger       *slog.Logger
+	Registerer   prometheus.Registerer
+}
+
+// DefaultOptions returns the options of a relay but for its folder,
+// credentials, address and roots.
+func DefaultOptions() Options {
+	return Options{
+		FS: durable.OS(), Network: transport.TCP(), Weight: 1, Detectors: anomaly.DefaultConfig(),
+		TickEvery: 20 * time.Millisecond, SegmentBytes: 64 << 20,
+		Wall: func() int64 { return time.Now().UnixNano() }, Logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+func (o *Options) validate() error {
+	var faults []error
+	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if o.Dir == "" {
+		bad("dir: the data folder is missing")
+	}
+	if o.Credentials == nil {
+		bad("tls: credentials are missing")
+	} else if id := o.Credentials.Identity(); id.Role != transport.RoleRelay {
+		bad("tls: the certificate is of a %s, a relay's is needed", id.Role)
+	}
+	if o.Listen == "" {
+		bad("listen: the address for children is missing")
+	}
+	if len(o.Roots) == 0 {
+		bad("roots: name at least one root's address")
+	}
+	if o.TickEvery < time.Millisecond || o.TickEvery > time.Second {
+		bad("tick: %s is outside 1ms to 1s", o.TickEvery)
+	}
+	if err := o.Detectors.Validate(); err != nil {
+		bad("detectors: %w", err)
+	}
+	return errors.Join(faults...)
+}
+
+// detectorsYAML is the configuration as the log keeps it.
+func (o *Options) detectorsYAML() ([]byte, error) { return yaml.Marshal(o.Detectors) }

@@ -1,0 +1,248 @@
+//go:build !zos
+
+package relay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"pando/event"
+	"pando/stream/anomaly"
+	"pando/transport"
+	"pando/tree/gossip"
+	"pando/tree/journal"
+	"pando/tree/rootclock"
+	"pando/tree/tap"
+	"pando/tree/uplink"
+	"pando/wal"
+)
+
+// Relay is one relay. Create it with [New]; its methods are safe for
+// concurrent use.
+type Relay struct {
+	opts     Options
+	name     string
+	log      *slog.Logger
+	clock    *rootclock.Clock
+	listener *transport.Listener
+	pool     *gossip.Pool
+	journal  *journal.Journal
+	up       *uplink.Uplink
+	upstream *upstream
+	tap      tap.Hub
+	count    *metrics
+
+	mu       sync.Mutex
+	sessions map[uint64]*child // with units open or about to
+	next     uint64            // number of the next session
+	reports  map[string]report // by agent
+	rate     rate
+	closed   bool
+}
+
+// New checks the options, opens the log and brings the core to its end, and
+// listens; nothing is accepted before Run. A failed New lets go of all it took.
+func New(o Options) (_ *Relay, err error) {
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("relay: %w", err)
+	}
+	r := &Relay{opts: o, name: o.Credentials.Identity().Node(), count: newMetrics(o.Registerer),
+		sessions: map[uint64]*child{}, reports: map[string]report{}}
+	r.log = o.Logger.With("node", r.name)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("relay: %w", errors.Join(err, r.release()))
+		}
+	}()
+	dir := filepath.Join(o.Dir, "wal")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	if r.clock, err = rootclock.New(rootclock.Options{Dir: o.Dir, FS: o.FS, Wall: o.Wall, Logger: r.log}); err != nil {
+		return nil, err
+	}
+	if err := r.openJournal(dir); err != nil {
+		return nil, err
+	}
+	if err := r.listen(); err != nil {
+		return nil, err
+	}
+	if o.Gossip != nil {
+		g := *o.Gossip
+		id := o.Credentials.Identity()
+		g.Meta = gossip.Meta{Role: gossip.Relay, Region: id.Region, Addr: r.Addr(), API: o.API, Weight: o.Weight}
+		g.Node, g.Logger, g.Registerer = r.name, r.log, o.Registerer
+		if r.pool, err = gossip.New(g); err != nil {
+			return nil, err
+		}
+	}
+	r.upstream = newUpstream(r)
+	topts := r.transport()
+	r.up, err = uplink.New(uplink.Options{Self: o.Credentials.Identity(), Seeds: o.Roots, Transport: topts,
+		Epoch: uint64(o.Wall()), Logger: r.log, Serve: r.upstream.serve})
+	return r, err
+}
+
+func (r *Relay) openJournal(dir string) error {
+	w := wal.DefaultOptions(dir)
+	w.FS, w.Logger, w.SegmentBytes, w.MaxBytes, w.Registerer = r.opts.FS, r.log, r.opts.SegmentBytes, r.opts.MaxBytes, r.opts.Registerer
+	var c *core
+	j, rec, err := journal.Open(journal.Options{WAL: w, Logger: r.log, Deliver: r.deliver,
+		Core: func(_ uint64, fetch journal.Fetch) (_ journal.Core, err error) {
+			c, err = newCore(r.name, fetch)
+			return c, err
+		}})
+	if err != nil {
+		return err
+	}
+	r.journal = j
+	if rec.CutBytes > 0 {
+		r.log.Warn("a torn tail of the log was cut", "bytes", rec.CutBytes, "kept_in", rec.BrokenCopy)
+	}
+	if _, err := j.Append(recStart, nil, false); err != nil {
+		return err
+	}
+	config, err := r.opts.detectorsYAML()
+	if err != nil {
+		return err
+	}
+	changed := false
+	j.View(func(journal.Core) {
+		changed = !bytes.Equal(c.config, config)
+		c.seen, c.found = r.seen, r.found
+		for id := range c.sessions {
+			r.next = max(r.next, id)
+		}
+	})
+	r.next = max(r.next, uint64(j.Log().Last())) // numbers are never given twice
+	if changed {
+		_, err = j.Append(recConfig, config, false)
+	}
+	return err
+}
+
+func (r *Relay) transport() transport.Options {
+	t := transport.DefaultOptions()
+	t.Credentials, t.Network, t.Logger, t.Registerer = r.opts.Credentials, r.opts.Network, r.log, r.opts.Registerer
+	r.clock.Wire(&t)
+	return t
+}
+
+func (r *Relay) listen() (err error) {
+	t := r.transport()
+	t.Sample = nil // of dialed sessions only
+	r.listener, err = transport.Listen(r.opts.Listen, t)
+	return err
+}
+
+// Addr is the transport address that children dial.
+func (r *Relay) Addr() string {
+	if r.opts.Advertise != "" {
+		return r.opts.Advertise
+	}
+	return r.listener.Addr().String()
+}
+
+// GossipAddr is the address of the region's pool here, or empty.
+func (r *Relay) GossipAddr() string {
+	if r.pool == nil {
+		return ""
+	}
+	return r.pool.Addr()
+}
+
+// Name is the relay's node name.
+func (r *Relay) Name() string { return r.name }
+
+// Tap is the relay's live stream of events and findings.
+func (r *Relay) Tap() *tap.Hub { return &r.tap }
+
+// release lets go of what New took.
+func (r *Relay) release() error {
+	var errs []error
+	if r.listener != nil {
+		errs = append(errs, r.listener.Close())
+	}
+	if r.pool != nil {
+		errs = append(errs, r.pool.Close())
+	}
+	if r.journal != nil {
+		errs = append(errs, r.journal.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Run works until ctx is done, which is a graceful stop, or until the disk or
+// the core fails, which is the error.
+func (r *Relay) Run(ctx context.Context) (err error) {
+	run, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var front, back sync.WaitGroup
+	start := func(wg *sync.WaitGroup, ctx context.Context, part func(context.Context) error) {
+		wg.Go(func() {
+			if err := part(ctx); err != nil && ctx.Err() == nil {
+				cancel(err)
+			}
+		})
+	}
+	start(&back, parts, r.journal.Run)
+	start(&back, parts, r.up.Run)
+	start(&front, run, r.accept)
+	start(&front, run, r.ticks)
+	start(&front, run, r.housekeeping)
+	if r.pool != nil {
+		start(&front, run, r.pool.Run)
+	}
+	<-run.Done()
+	_ = r.listener.Close()
+	r.closeSessions("relay stops")
+	front.Wait()
+	stop()
+	back.Wait()
+	if cause := context.Cause(run); ctx.Err() == nil {
+		err = cause
+	}
+	return errors.Join(err, r.journal.Close())
+}
+
+// ticks tells the core the time.
+func (r *Relay) ticks(ctx context.Context) error {
+	t := time.NewTicker(r.opts.TickEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			if _, err := r.journal.Append(recTick, encodeTick(r.clock.Now()), false); err != nil && !errors.Is(err, wal.ErrFull) {
+				return err
+			}
+		}
+	}
+}
+
+// seen is the core's window for people who watch. It is called for every
+// event, under the journal's lock.
+func (r *Relay) seen(u event.Unit, e *event.Event, point int64) {
+	r.count.events.Inc()
+	if r.tap.Watched() {
+		r.tap.Publish(tap.Event(r.name, u, e, point))
+	}
+}
+
+func (r *Relay) found(f *anomaly.Finding) {
+	r.count.findings.WithLabelValues(f.Detector).Inc()
+	if r.tap.Watched() {
+		r.tap.Publish(tap.Item{Node: r.name, What: "finding", Time: tap.Time(f.Point), Entity: f.Series.Entity,
+			Signal: f.Series.Signal, Severity: int(f.Severity), Peer: f.Peer, Text: f.Detector + ": " + f.Summary})
+	}
+}

@@ -1,0 +1,42 @@
+// Package status is what nodes say of themselves to operators. A report
+// travels up the tree as JSON about once a second; nothing depends on it.
+package status
+
+// Source is the state of one of an agent's sources.
+type Source struct {
+	Name     string            `json:"name"`
+	State    string            `json:"state"` // readable, behind, unreadable
+	Lines    uint64            `json:"lines"`
+	LagBytes int64             `json:"lag_bytes"`
+	Address  string            `json:"address,omitempty"` // where a listener listens
+	Dropped  map[string]uint64 `json:"dropped,omitempty"` // by reason
+	Error    string            `json:"error,omitempty"`
+}
+
+// Node is one node's state.
+type Node struct {
+	Name        string   `json:"name"` // region/name
+	Role        string   `json:"role"`
+	Region      string   `json:"region"`
+	Parent      string   `json:"parent,omitempty"`
+	State       string   `json:"state"` // live, silent, starting, full; of a root: leader, follower, candidate
+	Version     string   `json:"version"`
+	Address     string   `json:"address,omitempty"` // transport, of relays and roots
+	API         string   `json:"api,omitempty"`
+	WAL         string   `json:"wal,omitempty"` // WAL id, of agents
+	Skewed      bool     `json:"skew_known"`    // SkewNs and SkewBoundNs are known
+	SkewNs      int64    `json:"skew_ns"`       // own wall clock minus root time
+	SkewBoundNs int64    `json:"skew_bound_ns"` // error of root time here
+	EventsPerS  float64  `json:"events_per_s"`  // appended (agent) or stepped (relay) lately
+	Events      uint64   `json:"events"`        // in all, heartbeats included
+	Lag         int64    `json:"lag"`           // events here that are not settled
+	WALBytes    int64    `json:"wal_bytes"`
+	Sources     []Source `json:"sources,omitempty"`
+	AsOf        int64    `json:"as_of"` // root time of the report, nanoseconds
+}
+
+// Report is a node and all that it knows below itself.
+type Report struct {
+	Node     Node   `json:"node"`
+	Children []Node `json:"children,omitempty"`
+}
