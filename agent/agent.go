@@ -55,7 +55,7 @@ type life struct {
 
 // New checks the options and prepares the folder; it starts nothing.
 func New(o Options) (*Agent, error) {
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	a := &Agent{opts: o, name: o.Credentials.Identity().Node(), count: newMetrics(o.Registerer)}

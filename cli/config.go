@@ -57,20 +57,29 @@ func (e *configError) Unwrap() error { return errUsage }
 // error that names the place. Nothing is taken from the environment; what the
 // file says is what holds. Keys are matched by the fields' yaml tags.
 func loadYAML(path string, into any) error {
+	text, err := readConfig(path)
+	if err != nil {
+		return err
+	}
+	return decodeYAML(path, text, into)
+}
+
+// readConfig reads a whole file, unless it is too long to be a configuration.
+func readConfig(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("load configuration: %w", err)
+		return nil, fmt.Errorf("load configuration: %w", err)
 	}
 	defer f.Close() // nothing was written
 	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err != nil {
-		return fmt.Errorf("load configuration: %w", err)
+		return nil, fmt.Errorf("load configuration: %w", err)
 	}
 	if len(text) > maxConfig {
-		return &configError{path: path, reason: fmt.Sprintf("longer than %d bytes", maxConfig),
+		return nil, &configError{path: path, reason: fmt.Sprintf("longer than %d bytes", maxConfig),
 			hint: "a configuration is short; is this the right file?"}
 	}
-	return decodeYAML(path, text, into)
+	return text, nil
 }
 
 func decodeYAML(path string, text []byte, into any) error {

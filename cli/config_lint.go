@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -22,7 +23,8 @@ type lintFault struct {
 
 // lint finds what the YAML library cannot say or does not see: which known key
 // an unknown one is nearest to, and a fraction where a whole number is wanted,
-// which it would cut off silently. Everything else is left to the decoder.
+// which it would cut off silently, or a duration without its unit, which it would
+// take for nanoseconds. Everything else is left to the decoder.
 func lint(node ast.Node, t reflect.Type, depth int) *lintFault {
 	t = indirect(t)
 	if depth > maxConfigDepth || decodesItself(t) {
@@ -52,6 +54,13 @@ func lint(node ast.Node, t reflect.Type, depth int) *lintFault {
 		if t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 {
 			return &lintFault{
 				configError: &configError{reason: fmt.Sprintf("%s: want a whole number", n.GetToken().Value)},
+				token:       n.GetToken(),
+			}
+		}
+	case *ast.IntegerNode:
+		if t == reflect.TypeFor[time.Duration]() && n.GetToken().Value != "0" {
+			return &lintFault{
+				configError: &configError{reason: fmt.Sprintf("%s: a duration needs its unit, such as 500ms, 10s or 1h30m", n.GetToken().Value)},
 				token:       n.GetToken(),
 			}
 		}

@@ -128,7 +128,7 @@ func (c *core) Step(at wal.Seq, kind uint8, body []byte, say func(journal.Output
 func (c *core) step(at wal.Seq, kind uint8, body []byte) error {
 	switch kind {
 	case recStart:
-		return c.start()
+		return c.start(body)
 	case recConfig:
 		return c.configure(body)
 	case recOpen:
@@ -173,7 +173,15 @@ func (c *core) order() []*unit {
 	return list
 }
 
-func (c *core) start() error {
+// start begins a new life: the record says which node it is, so that the log
+// alone tells what was said.
+func (c *core) start(name []byte) error {
+	if len(name) > maxText {
+		return fmt.Errorf("name of %d bytes", len(name))
+	}
+	if len(name) > 0 {
+		c.name = string(name)
+	}
 	ids := make([]uint64, 0, len(c.sessions))
 	for id := range c.sessions {
 		ids = append(ids, id)

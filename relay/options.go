@@ -58,7 +58,9 @@ func DefaultOptions() Options {
 	}
 }
 
-func (o *Options) validate() error {
+// Validate reports every fault of the options at once. It opens and changes
+// nothing.
+func (o *Options) Validate() error {
 	var faults []error
 	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if o.Dir == "" {

@@ -50,7 +50,7 @@ type Relay struct {
 // New checks the options, opens the log and brings the core to its end, and
 // listens; nothing is accepted before Run. A failed New lets go of all it took.
 func New(o Options) (_ *Relay, err error) {
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
 	r := &Relay{opts: o, name: o.Credentials.Identity().Node(), count: newMetrics(o.Registerer),
@@ -106,7 +106,7 @@ func (r *Relay) openJournal(dir string) error {
 	if rec.CutBytes > 0 {
 		r.log.Warn("a torn tail of the log was cut", "bytes", rec.CutBytes, "kept_in", rec.BrokenCopy)
 	}
-	if _, err := j.Append(recStart, nil, false); err != nil {
+	if _, err := j.Append(recStart, []byte(r.name), false); err != nil {
 		return err
 	}
 	config, err := r.opts.detectorsYAML()

@@ -14,6 +14,7 @@ import (
 // AppendState writes the core's whole state. What is folded and decoded is
 // left out: it is read from the log again.
 func (c *core) AppendState(w *pack.Writer) {
+	w.String(c.name)
 	w.Bin(c.config)
 	w.Bool(c.up)
 	w.Int(c.now)
@@ -47,6 +48,7 @@ func (c *core) AppendState(w *pack.Writer) {
 
 // ReadState replaces the core's state.
 func (c *core) ReadState(r *pack.Reader) error {
+	c.name = r.String("name", maxText)
 	config := slices.Clone(r.Bin("config", maxState))
 	c.up, c.now, c.claims = r.Bool("up"), r.Int("now"), r.Uint("claims", maxSeq)
 	c.asked, c.dropped = r.Int("asked"), r.Uint("dropped", maxSeq)

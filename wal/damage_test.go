@@ -194,6 +194,40 @@ func TestMissingAndForeignSegments(t *testing.T) {
 	mustRefuse(t, foreign, names[1], 0)
 }
 
+// Bytes of another history of the same log, as after a disk was partly rolled
+// back: every checksum is right, only the chain tells.
+func TestSplicedHistoryIsRefused(t *testing.T) {
+	disk := written(t, 50)
+	branch := func(first byte) (*faulty.Disk, []place) {
+		d := disk.Clone()
+		l, _ := mustOpen(t, small(d))
+		for i := range byte(40) {
+			if _, err := l.Append([]byte{first, i}, false); err != nil {
+				t.Fatal(err)
+			}
+			mustWait(t, l, l.Last())
+		}
+		mustClose(t, l)
+		return d, frames(t, d)
+	}
+	ours, list := branch('a')
+	theirs, _ := branch('b')
+	splice := func(p place, off, end int64) *faulty.Disk {
+		d := ours.Clone()
+		path := filepath.Join(dir, p.segment)
+		f := must(d.OpenWrite(path))
+		_ = must(f.WriteAt(theirs.Bytes(path)[off:end], off))
+		return d
+	}
+	second := slices.IndexFunc(list, func(p place) bool { return p.header.seq == 53 && p.header.kind == kindRecord })
+	mustRefuse(t, splice(list[second], list[second].off, list[second].end), list[second].segment, list[second].off)
+
+	// The segment that was prepared before the histories parted.
+	next := second + slices.IndexFunc(list[second:], func(p place) bool { return p.header.kind == kindStart })
+	size := int64(len(ours.Bytes(filepath.Join(dir, list[next].segment))))
+	mustRefuse(t, splice(list[next], 0, size), list[next].segment, preambleSize)
+}
+
 // An open and an idle log both write a mark, after which damage to the last
 // record cannot pass for a torn write.
 func TestMarksVouchForTheLastRecord(t *testing.T) {

@@ -77,15 +77,17 @@ func (t *tail) openAt(l *lineage, c *candidate, s start) (*file, error) {
 	}
 	f.before = l.absent
 	if !t.known && t.spec.Start == StartEnd && !l.absent.known {
-		if s.from, err = t.lastLine(f); err == nil {
-			s.done = [event.Lanes]int64{s.from, s.from}
+		var from int64
+		if from, err = t.lastLine(f); err == nil {
+			s.id.from = from
+			s.done = [event.Lanes]int64{from, from}
 		}
 	}
-	if s.generation == newContent {
-		s.generation = t.generation()
+	if !s.known {
+		s.id = identity{fileKey: c.key, generation: t.generation(), from: s.id.from}
 	}
 	if err == nil {
-		err = f.begin(t.spec.Name, s.generation, s.from, s.done)
+		err = f.begin(t.spec.Name, s.id, s.done)
 	}
 	if err != nil {
 		f.fd.Close()

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -198,33 +197,13 @@ func (h *tailing) expect(want ...string) {
 	}
 }
 
-// positions is what a holder of positions keeps: retired ones go, then the
-// item's own is set.
-type positions map[string]event.Position
-
-func (p positions) apply(it *Item) {
-	for _, source := range it.Retires {
-		delete(p, source)
-	}
-	p[it.Position.Source] = it.Position
-}
-
-func (p positions) list() []event.Position {
-	out := make([]event.Position, 0, len(p))
-	for _, at := range p {
-		out = append(out, at)
-	}
-	slices.SortFunc(out, func(a, b event.Position) int { return strings.Compare(a.Source, b.Source) })
-	return out
-}
-
-// durableAfter are the positions after everything that was put.
+// durable are the positions after everything that was put.
 func (h *tailing) durable() [event.Lanes][]event.Position {
-	p := positions{}
+	p := NewPositions(nil)
 	for _, it := range h.sink.taken() {
-		p.apply(&it)
+		p.Apply(&it)
 	}
-	return [event.Lanes][]event.Position{p.list(), p.list()}
+	return [event.Lanes][]event.Position{p.List(), p.List()}
 }
 
 // running runs a source until the test ends.

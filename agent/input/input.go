@@ -24,8 +24,8 @@
 // its File is the identity that finds the file again (see identity). A source
 // never goes back behind a position it was given for a lane. An [Item] names
 // in Retires the position sources that need no longer be kept, so a holder of
-// positions that applies items in order stays bounded: first delete what an
-// item retires, then set its Position. Syslog has one position, named like
+// positions that applies items in order stays bounded; [Positions] is one.
+// Syslog has one position, named like
 // its spec, that says only that it cannot be replayed.
 package input
 

@@ -101,12 +101,13 @@ func (t *tail) attach(l *lineage, st fileState) error {
 			return err
 		}
 	}
-	return t.append(l, l.path, st.key, false)
+	return t.append(l, len(l.files), l.path, st.key, false)
 }
 
-// append opens a file that was never read, from its beginning. What it holds
+// append opens a file that was never read, from its beginning, and puts it
+// before the lineage's file at. What it holds
 // came after its path was last seen without it.
-func (t *tail) append(l *lineage, path string, key fileKey, rotated bool) error {
+func (t *tail) append(l *lineage, at int, path string, key fileKey, rotated bool) error {
 	if t.adopt(l, key) {
 		return nil
 	}
@@ -114,18 +115,18 @@ func (t *tail) append(l *lineage, path string, key fileKey, rotated bool) error 
 	if err != nil {
 		return ignoreMoved(err)
 	}
-	if err := f.begin(t.spec.Name, t.generation(), 0, [event.Lanes]int64{}); err != nil {
+	if err := f.begin(t.spec.Name, identity{fileKey: key, generation: t.generation()}, [event.Lanes]int64{}); err != nil {
 		f.fd.Close()
 		return err
 	}
 	f.rotated, f.before = rotated, l.absent
-	if n := len(l.files); n > 0 {
-		last := l.files[n-1].before
+	if at > 0 {
+		last := l.files[at-1].before
 		if rotated || !f.before.known || last.known && last.at > f.before.at {
 			f.before = last
 		}
 	}
-	l.files = append(l.files, f)
+	l.files = slices.Insert(l.files, at, f)
 	return nil
 }
 
@@ -158,7 +159,7 @@ func (t *tail) between(l *lineage, last *file) error {
 		if t.isOpen(s.key) {
 			continue
 		}
-		if err := t.append(l, s.path, s.key, true); err != nil {
+		if err := t.append(l, len(l.files), s.path, s.key, true); err != nil {
 			return err
 		}
 	}

@@ -18,15 +18,11 @@ type candidate struct {
 
 // start is one file to read, and where from.
 type start struct {
-	index      int                // of the candidate
-	generation int                // of its content, or newContent
-	from       int64              // where its reading began, ever
-	done       [event.Lanes]int64 // per lane: lines that end at or before are durable
+	index int  // of the candidate
+	known bool // id is what positions say of its content
+	id    identity
+	done  [event.Lanes]int64 // per lane: lines that end at or before are durable
 }
-
-// newContent says that no mark is of a file's content: it gets a number of its
-// own.
-const newContent = -1
 
 // allDone is the offset of a lane that needs nothing of a file.
 const allDone = math.MaxInt64
@@ -51,20 +47,17 @@ type ranked struct {
 func plan(files []candidate, resume [event.Lanes][]mark, sole bool) []start {
 	contents := current(files, resume)
 	var lanes [event.Lanes]ranked
-	known := false
+	ranks := false
 	for l := range lanes {
 		lanes[l] = rank(files, resume[l], contents)
-		known = known || lanes[l].newest != unranked
+		ranks = ranks || lanes[l].newest != unranked
 	}
 	var starts []start
 	for i := range files {
-		s := start{index: i, generation: newContent, from: contents[i].from}
-		if contents[i].witnessed {
-			s.generation = contents[i].generation
-		}
+		s := start{index: i, known: contents[i].known, id: contents[i].id}
 		needed := false
 		for l := range lanes {
-			s.done[l] = lanes[l].begin(i, sole, known, lanes[1-l].oldest, s.from)
+			s.done[l] = lanes[l].begin(i, sole, ranks, lanes[1-l].oldest, s.id.from)
 			needed = needed || s.done[l] != allDone
 		}
 		if needed {
@@ -75,7 +68,7 @@ func plan(files []candidate, resume [event.Lanes][]mark, sole bool) []start {
 }
 
 // begin is where the lane begins to read file i.
-func (r *ranked) begin(i int, sole, known bool, otherOldest int, from int64) int64 {
+func (r *ranked) begin(i int, sole, ranks bool, otherOldest int, from int64) int64 {
 	if offset, ok := r.offsets[i]; ok {
 		return offset
 	}
@@ -89,7 +82,7 @@ func (r *ranked) begin(i int, sole, known bool, otherOldest int, from int64) int
 	// the only lineage, its files are gone, and the rest is unread; likewise
 	// if no lane knows one. Otherwise nothing of this lane was durable before
 	// the other lane's oldest file was begun: it is handed on in one order.
-	if !known || r.any && sole {
+	if !ranks || r.any && sole {
 		return 0
 	}
 	if 2*i < otherOldest {
@@ -136,34 +129,36 @@ func copyOf(files []candidate, i int, m *mark) (int, bool) {
 
 // content is what the marks say of a file's present content.
 type content struct {
-	generation int
-	from       int64 // where its reading began
-	witnessed  bool  // a mark is of it; else it is new
+	id    identity // of the highest generation that any lane knows of it
+	known bool     // a mark is of it; else it is new
+	least int      // generations below are of content that is gone
 }
 
-// current finds each file's content: of the highest generation that any lane
-// knows of it, or new if no mark of that file fits.
+// current finds each file's content.
 func current(files []candidate, resume [event.Lanes][]mark) []content {
 	contents := make([]content, len(files))
-	each := func(do func(c *content, f *candidate, m *mark)) {
-		for _, marks := range resume {
-			for k := range marks {
-				for i := range files {
-					do(&contents[i], &files[i], &marks[k])
+	for _, marks := range resume {
+		for k := range marks {
+			m := &marks[k]
+			for i := range files {
+				if files[i].key == m.fileKey && !sameFile(&files[i], m) {
+					contents[i].least = max(contents[i].least, m.generation+1)
 				}
 			}
 		}
 	}
-	each(func(c *content, f *candidate, m *mark) {
-		if f.key == m.fileKey && !sameFile(f, m) {
-			c.generation = max(c.generation, m.generation+1)
+	for _, marks := range resume {
+		for k := range marks {
+			m := &marks[k]
+			i, ok := match(files, m)
+			if !ok || m.generation < contents[i].least {
+				continue
+			}
+			if c := &contents[i]; !c.known || m.generation >= c.id.generation {
+				c.id, c.known = m.identity, true
+			}
 		}
-	})
-	each(func(c *content, f *candidate, m *mark) {
-		if sameFile(f, m) && m.generation >= c.generation {
-			*c = content{m.generation, m.from, true}
-		}
-	})
+	}
 	return contents
 }
 
@@ -177,11 +172,11 @@ func rank(files []candidate, marks []mark, contents []content) ranked {
 		case !ok:
 			// Earlier content of a file whose truncation another mark saw.
 			i = slices.IndexFunc(files, func(f candidate) bool { return f.key == m.fileKey })
-			if i < 0 || !contents[i].witnessed || m.generation >= contents[i].generation {
+			if i < 0 || !contents[i].known || m.generation >= contents[i].id.generation {
 				continue
 			}
 			at = 2*i - 1
-		case files[i].key.ino == m.ino && m.generation < contents[i].generation:
+		case !contents[i].known || m.slot() != contents[i].id.slot():
 			at--
 		default:
 			r.offsets[i] = max(r.offsets[i], m.offset)

@@ -92,7 +92,7 @@ func (t *tail) open(path string, key fileKey, lineagePath string) (*file, error)
 		return nil, err
 	}
 	f := &file{
-		fd: fd, key: key, path: lineagePath, id: identity{fileKey: key},
+		fd: fd, key: key, path: lineagePath,
 		lines: t.newSplitter(), size: st.size, mtime: st.mtime, quietSince: t.clock(),
 	}
 	return f, nil
@@ -103,13 +103,13 @@ func (t *tail) open(path string, key fileKey, lineagePath string) (*file, error)
 var errMoved = errors.New("another file has this name now")
 
 // begin places a file that was just opened.
-func (f *file) begin(name string, generation int, from int64, done [event.Lanes]int64) error {
-	f.id.generation, f.id.from, f.done = generation, from, done
+func (f *file) begin(name string, id identity, done [event.Lanes]int64) error {
+	f.id, f.done = id, done
 	for l := range f.done {
 		f.done[l] = min(f.done[l], f.size) // what is appended from now on is not done
 	}
 	f.offset = min(f.done[event.Critical], f.done[event.Bulk])
-	f.slot = name + positionMark + f.id.slot()
+	f.slot, f.name = name+positionMark+id.slot(), id.String()
 	return f.remember(name)
 }
 

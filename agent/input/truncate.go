@@ -30,14 +30,26 @@ func (t *tail) check(l *lineage, f *file, st fileState) error {
 // otherwise what had not been read is lost.
 func (t *tail) truncated(l *lineage, f *file, st fileState) error {
 	next := &file{
-		fd: f.fd, key: st.key, path: f.path, id: identity{fileKey: st.key}, lines: t.newSplitter(),
+		fd: f.fd, key: st.key, path: f.path, lines: t.newSplitter(),
 		size: st.size, mtime: st.mtime, quietSince: t.clock(), before: f.before, rotated: f.rotated,
 	}
-	if err := next.begin(t.spec.Name, t.generation(), 0, [event.Lanes]int64{}); err != nil {
+	if err := next.begin(t.spec.Name, identity{fileKey: f.id.fileKey, generation: t.generation()}, [event.Lanes]int64{}); err != nil {
 		return err // f is tried again at the next poll
 	}
 	l.files = slices.Insert(l.files, slices.Index(l.files, f)+1, next)
-	if t.readCopy(l, f) {
+	found := t.siblings(l.path)
+	if at := t.readCopy(f, found); at >= 0 {
+		for _, s := range found[at+1:] { // copies of contents that came and went since
+			if s.key == next.key {
+				break // the file itself was renamed; what follows is newer
+			}
+			if t.isOpen(s.key) {
+				continue
+			}
+			if err := t.append(l, slices.Index(l.files, next), s.path, s.key, true); err != nil {
+				return err
+			}
+		}
 		t.log.Info("file truncated, rest read from its copy", "path", l.path, "copy", f.fd.Name())
 	} else {
 		lost := max(0, f.size-f.offset)
@@ -48,13 +60,13 @@ func (t *tail) truncated(l *lineage, f *file, st fileState) error {
 	return nil
 }
 
-// readCopy lets f go on in a copy of its old content, if there is one.
-func (t *tail) readCopy(l *lineage, f *file) bool {
+// readCopy lets f go on in a copy of its old content, if there is one among
+// the siblings, and returns which it is, or -1.
+func (t *tail) readCopy(f *file, found []sibling) int {
 	if f.id.length == 0 {
-		return false
+		return -1
 	}
-	found := t.siblings(l.path)
-	for _, s := range slices.Backward(found) {
+	for i, s := range slices.Backward(found) {
 		if s.size < f.size || t.isOpen(s.key) {
 			continue
 		}
@@ -67,9 +79,9 @@ func (t *tail) readCopy(l *lineage, f *file) bool {
 			continue
 		}
 		f.fd, f.key, f.size, f.rotated = fd, s.key, s.size, true
-		return true
+		return i
 	}
-	return false
+	return -1
 }
 
 // drop takes a file that is done with out of its lineage and retires its

@@ -171,14 +171,10 @@ func (n *Node) Run(ctx context.Context) error {
 	packer.Wait()
 	close(n.packed)
 	rest.Wait()
-	err = n.stream.Close()
-	if graceful {
-		err = nil // the transport was closed by Shutdown already
-	}
 	if !stopped {
 		return errors.Join(n.failure(), fmt.Errorf("stop: raft did not end within %s: %w", n.opts.StopTimeout, ErrFatal))
 	}
-	return errors.Join(n.failure(), n.stores.close(), ignoreClosed(err))
+	return errors.Join(n.failure(), n.stream.Close(), n.stores.close())
 }
 
 // start restores the state and starts Raft. hashicorp/raft panics when its

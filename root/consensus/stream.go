@@ -170,9 +170,13 @@ func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Co
 	return c, nil
 }
 
-// Close ends the listener and every connection.
+// Close ends the listener and every connection. Closing again does nothing.
 func (s *stream) Close() error {
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
 	s.closed = true
 	open := make([]*conn, 0, len(s.conns))
 	for c := range s.conns {

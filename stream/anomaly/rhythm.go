@@ -33,7 +33,7 @@ type rhythm struct {
 	gaps      [rhythmGaps]uint32 // milliseconds, oldest first
 	n         uint8              // of gaps in use
 	lapses    uint8              // silences lately that a finding told of
-	longest   uint32             // milliseconds
+	longest   uint32             // milliseconds; at least every one of gaps
 	at        int64              // event time of the last change
 	longestAt int64              // event time at which longest was reached or halved
 	lapse     int64              // nanoseconds the latest of the lapses lasted
@@ -55,7 +55,7 @@ func (r *rhythm) add(gap, at int64) {
 	case ms >= r.longest:
 		r.longest, r.longestAt = ms, at
 	case at-r.longestAt >= forgetAfter*nanos(r.longest):
-		r.longest, r.longestAt = r.longest/2, at
+		r.longest, r.longestAt = max(r.longest/2, slices.Max(r.gaps[:r.n])), at
 	}
 }
 
@@ -80,12 +80,8 @@ func (r *rhythm) ended(length, at int64) {
 func (r *rhythm) typical() (gap int64, steady bool) {
 	sorted := r.gaps
 	slices.Sort(sorted[:r.n])
-	longest := r.longest
-	if r.n > 0 {
-		longest = max(longest, sorted[r.n-1])
-	}
-	steady = r.n == rhythmGaps && uint64(longest) <= steadiness*uint64(sorted[rhythmGaps/2-1])
-	return nanos(longest), steady
+	steady = r.n == rhythmGaps && uint64(r.longest) <= steadiness*uint64(sorted[rhythmGaps/2-1])
+	return nanos(r.longest), steady
 }
 
 // compare orders what two relays know of one speaker: the one that learnt

@@ -104,9 +104,10 @@ type Report struct {
 	Fault     string `json:"fault,omitempty"` // the first difference
 }
 
-// Replay steps the log again, from its beginning if that is still there, else
-// from its oldest checkpoint, and compares every recorded output hash. The
-// node that owns the log must not run. An error means that the log could not
+// Replay steps the log again and compares every recorded output hash: from its
+// beginning if that is still there, else from its oldest checkpoint, and in
+// any case not before the present logic came into force. The node that owns
+// the log must not run. An error means that the log could not
 // be read; a difference is in the report.
 func Replay(opts wal.Options, build func(id uint64, fetch Fetch) (Core, error)) (_ Report, err error) {
 	log, _, err := wal.Open(opts)
@@ -118,9 +119,13 @@ func Replay(opts wal.Options, build func(id uint64, fetch Fetch) (Core, error)) 
 	if err != nil {
 		return Report{}, err
 	}
+	after, err := lastChange(log)
+	if err != nil {
+		return Report{}, err
+	}
 	var from wal.Checkpoint
-	if log.First() > 1 {
-		if from, err = oldestState(opts, log); err != nil {
+	if log.First() > 1 || after > 1 {
+		if from, err = oldestState(opts, log, max(after, log.First()-1)); err != nil {
 			return Report{}, err
 		}
 	}
@@ -136,16 +141,35 @@ func Replay(opts wal.Options, build func(id uint64, fetch Fetch) (Core, error)) 
 	return rep, err
 }
 
-// oldestState returns the oldest checkpoint from which the log can be stepped.
-func oldestState(opts wal.Options, log *wal.Log) (wal.Checkpoint, error) {
+// lastChange returns the record at which the logic last changed; 1 means that
+// it never did, since the first record of a journal names its logic.
+func lastChange(log *wal.Log) (wal.Seq, error) {
+	last := wal.Seq(0)
+	r := log.Reader(log.First())
+	for {
+		seq, b, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return last, nil
+		}
+		if err != nil {
+			return 0, fmt.Errorf("replay: %w", err)
+		}
+		if len(b) > 0 && b[0] == KindLogic {
+			last = seq
+		}
+	}
+}
+
+// oldestState returns the oldest checkpoint at or after a record.
+func oldestState(opts wal.Options, log *wal.Log, after wal.Seq) (wal.Checkpoint, error) {
 	list, err := wal.Checkpoints(opts.FS, opts.Dir)
 	if err != nil {
 		return wal.Checkpoint{}, err
 	}
 	for i := len(list) - 1; i >= 0; i-- {
-		if list[i].Err == nil && list[i].Log == log.ID() && list[i].Seq+1 >= log.First() {
+		if list[i].Err == nil && list[i].Log == log.ID() && list[i].Seq >= after {
 			return wal.ReadCheckpointAt(opts.FS, opts.Dir, list[i].Seq)
 		}
 	}
-	return wal.Checkpoint{}, fmt.Errorf("replay %s: no checkpoint at or after record %d: %w", opts.Dir, log.First(), wal.ErrCorrupt)
+	return wal.Checkpoint{}, fmt.Errorf("replay %s: there is no checkpoint at or after record %d to start from", opts.Dir, after)
 }

@@ -146,7 +146,10 @@ func (c *Clock) mapping(mono int64) (clock.Mapping, bool) {
 // nanoseconds, with the bound of the error.
 func (c *Clock) Skew() (skew, bound int64, ok bool) {
 	now, bound, ok := c.Root()
-	return c.opts.Wall() - now, bound, ok
+	if !ok {
+		return 0, 0, false
+	}
+	return c.opts.Wall() - now, bound, true
 }
 
 // Sample takes an exchange with the parent.

@@ -75,6 +75,7 @@ type dir struct {
 
 // inode is a file: as a running program sees it, and as it is on the disk.
 type inode struct {
+	path      string // its name at present, after renames
 	now, disk []byte
 	dirty     map[int]bool // sectors to be written by the next sync
 }
@@ -119,9 +120,8 @@ func (d *Disk) SetCapacity(bytes int64) {
 
 // Fate decides what becomes of unsynced bytes and names at a crash.
 type Fate struct {
-	// Keep is the chance, in percent, that a sector or a name survives: 0 is
-	// the harshest disk, 100 is a process that was killed while the machine
-	// ran on.
+	// Keep is the chance, in percent, that a sector or a name survives: 0
+	// loses everything, 100 nothing; in between a sector may be torn too.
 	Keep int
 	// Seed fixes the chances.
 	Seed uint64
@@ -149,13 +149,26 @@ func (d *Disk) Reboot(fate Fate) *Disk {
 		for _, name := range sortedKeys(names) {
 			file := names[name]
 			if files[file] == nil {
-				files[file] = file.crash(survives, rng)
+				files[file] = file.crash(fate.Keep, survives, rng)
 			}
+			files[file].path = filepath.Join(path, name)
 			fresh.now[name], fresh.disk[name] = files[file], files[file]
 		}
 		after.dirs[path] = fresh
 	}
 	return after
+}
+
+// Kill ends the program that uses the disk, while the machine runs on: every
+// open file is dead, and what was not synced is still to be seen by the next
+// program, and still to be lost by a crash. The disk returned takes over.
+func (d *Disk) Kill() *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next := New()
+	next.dirs, d.dirs = d.dirs, next.dirs
+	d.crashed = true
+	return next
 }
 
 // Clone returns a copy of the disk, as after an orderly restart.
@@ -166,7 +179,7 @@ func (d *Disk) Clone() *Disk {
 	for path, p := range d.dirs {
 		fresh := newDir()
 		for name, f := range p.now {
-			g := &inode{now: slices.Clone(f.now), disk: slices.Clone(f.now), dirty: map[int]bool{}}
+			g := &inode{path: f.path, now: slices.Clone(f.now), disk: slices.Clone(f.now), dirty: map[int]bool{}}
 			fresh.now[name], fresh.disk[name] = g, g
 		}
 		c.dirs[path] = fresh
@@ -175,7 +188,7 @@ func (d *Disk) Clone() *Disk {
 }
 
 // crash is the file as it is found after a crash.
-func (f *inode) crash(survives func() bool, rng *rand.Rand) *inode {
+func (f *inode) crash(keep int, survives func() bool, rng *rand.Rand) *inode {
 	size := len(f.disk)
 	if len(f.now) != size && survives() {
 		size = len(f.now)
@@ -185,11 +198,12 @@ func (f *inode) crash(survives func() bool, rng *rand.Rand) *inode {
 	torn := false
 	for _, s := range sortedKeys(f.dirty) {
 		from, to := s*sector, min((s+1)*sector, len(f.now))
+		tear := keep > 0 && rng.IntN(4) == 0
 		switch {
 		case from >= size || from >= to:
 			continue
 		case survives():
-		case !torn && rng.IntN(4) == 0:
+		case !torn && tear:
 			torn = true
 			to = from + rng.IntN(to-from)
 		default:
@@ -197,7 +211,7 @@ func (f *inode) crash(survives func() bool, rng *rand.Rand) *inode {
 		}
 		copy(data[from:], f.now[from:to])
 	}
-	return &inode{now: data, disk: slices.Clone(data), dirty: map[int]bool{}}
+	return &inode{path: f.path, now: data, disk: slices.Clone(data), dirty: map[int]bool{}}
 }
 
 // Bytes returns a copy of a file's content as a running program sees it.
@@ -323,9 +337,9 @@ func (d *Disk) Create(path string) (durable.File, error) {
 	if parent.now[name] != nil {
 		return nil, &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 	}
-	f := &inode{dirty: map[int]bool{}}
+	f := &inode{path: path, dirty: map[int]bool{}}
 	parent.change(func(m map[string]*inode) { m[name] = f })
-	return &file{disk: d, inode: f, path: path, writable: true}, nil
+	return &file{disk: d, inode: f, writable: true}, nil
 }
 
 func (d *Disk) Open(path string) (durable.File, error)      { return d.open(path, false) }
@@ -341,7 +355,7 @@ func (d *Disk) open(path string, writable bool) (durable.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &file{disk: d, inode: f, path: path, writable: writable}, nil
+	return &file{disk: d, inode: f, writable: writable}, nil
 }
 
 // Rename of a folder is atomic and durable at once.
@@ -357,12 +371,16 @@ func (d *Disk) Rename(from, to string) error {
 	if p := d.dirs[from]; p != nil {
 		delete(d.dirs, from)
 		d.dirs[to] = p
+		for name, f := range p.now {
+			f.path = filepath.Join(to, name)
+		}
 		return nil
 	}
 	f, err := d.find(from)
 	if err != nil {
 		return err
 	}
+	f.path = to
 	a, b := filepath.Base(from), filepath.Base(to)
 	if filepath.Dir(from) != filepath.Dir(to) {
 		return fmt.Errorf("rename %s to another folder: %w", from, errors.ErrUnsupported)

@@ -10,9 +10,15 @@ import (
 type file struct {
 	disk     *Disk
 	inode    *inode
-	path     string
 	writable bool
 	closed   bool
+}
+
+// path is the file's name at present.
+func (f *file) path() string {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	return f.inode.path
 }
 
 // usable reports why the file cannot be used; the disk's mutex is held.
@@ -45,7 +51,7 @@ func (f *file) ReadAt(b []byte, off int64) (int, error) {
 }
 
 func (f *file) WriteAt(b []byte, off int64) (int, error) {
-	if err := f.disk.before(Op{Kind: Write, Path: f.path, Off: off, Len: len(b)}); err != nil {
+	if err := f.disk.before(Op{Kind: Write, Path: f.path(), Off: off, Len: len(b)}); err != nil {
 		return 0, err
 	}
 	f.disk.mu.Lock()
@@ -90,7 +96,7 @@ func (f *inode) touch(from, to int64) {
 func (f *file) Datasync() error { return f.Sync() }
 
 func (f *file) Sync() error {
-	fault := f.disk.before(Op{Kind: Sync, Path: f.path})
+	fault := f.disk.before(Op{Kind: Sync, Path: f.path()})
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	if err := f.usable(false); err != nil {
@@ -122,7 +128,7 @@ func (f *inode) sync() {
 }
 
 func (f *file) Truncate(size int64) error {
-	if err := f.disk.before(Op{Kind: Truncate, Path: f.path, Off: size}); err != nil {
+	if err := f.disk.before(Op{Kind: Truncate, Path: f.path(), Off: size}); err != nil {
 		return err
 	}
 	f.disk.mu.Lock()

@@ -1,0 +1,137 @@
+//go:build !zos
+
+package cli
+
+import (
+	"context"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pando/relay"
+	"pando/stream/anomaly"
+	"pando/transport"
+	"pando/tree/gossip"
+)
+
+// relayConfig is a relay's configuration file.
+type relayConfig struct {
+	Common    roleConfig     `yaml:",inline"`
+	Listen    string         `yaml:"listen"`    // transport address for agents
+	Advertise string         `yaml:"advertise"` // the same as agents reach it, if that is not where it listens
+	Weight    uint32         `yaml:"weight"`    // share of agents against other relays
+	Roots     []string       `yaml:"roots"`     // transport addresses of roots
+	Tick      Duration       `yaml:"tick"`      // between steps of the detectors
+	Gossip    *gossipConfig  `yaml:"gossip"`    // absent: the relay is alone in its region
+	Detectors anomaly.Config `yaml:"detectors"`
+}
+
+// gossipConfig is a pool that this node joins.
+type gossipConfig struct {
+	Bind      string   `yaml:"bind"`      // ip:port, TCP and UDP
+	Advertise string   `yaml:"advertise"` // ip:port as others reach it
+	KeyFile   string   `yaml:"key_file"`  // see "pando gossip keygen"
+	Seeds     []string `yaml:"seeds"`     // host:port of members
+}
+
+func newRelay(e *env) *cobra.Command {
+	var flags roleFlags
+	cmd := &cobra.Command{
+		Use:   "relay",
+		Short: "Run a regional relay: take events from agents, detect, report to the root",
+		Long: `Run a relay. It takes events over from the agents of its region, makes them
+durable, lets detectors look at them, and hands counts and findings to the root.
+Relays of one region find each other by gossip, so that agents can move from one
+to another. SIGTERM stops it gracefully, SIGHUP makes it read renewed
+certificates.`,
+		Example: `  pando relay --config /etc/pando/relay.yaml
+  pando relay --config relay.yaml --listen 10.0.0.7:7070`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, opts, err := loadRelay(flags.config, &flags)
+			if err != nil {
+				return err
+			}
+			return runRelay(cmd.Context(), e, config, opts)
+		},
+	}
+	addRoleFlags(cmd, &flags)
+	cmd.Flags().StringVar(&flags.listen, "listen", "", "transport address for agents, instead of the file's listen")
+	return cmd
+}
+
+// loadRelay is loadAgent for relays.
+func loadRelay(path string, flags *roleFlags) (*relayConfig, relay.Options, error) {
+	opts := relay.DefaultOptions()
+	c := &relayConfig{Common: defaultRoleConfig(transport.RoleRelay),
+		Weight: opts.Weight, Tick: Duration(opts.TickEvery), Detectors: opts.Detectors}
+	if err := loadYAML(path, c); err != nil {
+		return nil, opts, err
+	}
+	if err := c.Common.resolve(path); err != nil {
+		return nil, opts, err
+	}
+	flags.override(&c.Common)
+	if flags.listen != "" {
+		c.Listen = flags.listen
+	}
+	faults := &configFaults{path: path}
+	opts.Credentials = c.Common.check(transport.RoleRelay, faults)
+	faults.address("listen", c.Listen, false) // that it is there is the role's to demand
+	faults.address("advertise", c.Advertise, false)
+	faults.addresses("roots", c.Roots)
+	opts.Dir, opts.Listen, opts.Advertise, opts.Roots = c.Common.Dir, c.Listen, c.Advertise, c.Roots
+	opts.SegmentBytes, opts.MaxBytes = int64(c.Common.SegmentBytes), int64(c.Common.MaxBytes)
+	opts.Weight, opts.TickEvery, opts.Detectors = c.Weight, time.Duration(c.Tick), c.Detectors
+	opts.Gossip = c.Gossip.options(path, c.Common.Dir, opts.Credentials, faults)
+	faults.join(opts.Validate(), opts.Credentials)
+	return c, opts, faults.err()
+}
+
+// options returns the pool's options, or nil without a pool.
+func (g *gossipConfig) options(file, dir string, creds *transport.Credentials, v *configFaults) *gossip.Options {
+	if g == nil {
+		return nil
+	}
+	o := gossip.DefaultOptions()
+	if g.Bind != "" {
+		o.Bind = g.Bind
+	}
+	o.Advertise, o.Seeds = g.Advertise, g.Seeds
+	for _, a := range []struct{ name, value string }{{"bind", o.Bind}, {"advertise", o.Advertise}} {
+		if _, err := netip.ParseAddrPort(a.value); err != nil && a.value != "" {
+			v.add("gossip.%s: %q: give ip:port; a host name would be ambiguous", a.name, a.value)
+		}
+	}
+	v.addresses("gossip.seeds", g.Seeds)
+	if g.KeyFile == "" {
+		v.add("gossip.key_file: is missing; make one with \"pando gossip keygen\"")
+	} else if keys, err := gossip.LoadKeys(under(filepath.Dir(file), g.KeyFile)); err != nil {
+		v.add("gossip.key_file: %w", err)
+	} else {
+		o.Keys = keys
+	}
+	if dir != "" {
+		o.StateFile = filepath.Join(dir, "gossip.json")
+	}
+	if creds != nil {
+		o.Pool = creds.Identity().Domain + "/" + creds.Identity().Region
+	}
+	return &o
+}
+
+func runRelay(ctx context.Context, e *env, c *relayConfig, opts relay.Options) error {
+	s, err := newShell(e, &c.Common, opts.Credentials)
+	if err != nil {
+		return err
+	}
+	opts.Logger, opts.Registerer, opts.API = s.log, s.reg, s.api
+	r, err := relay.New(opts)
+	if err != nil {
+		_ = s.server.Close() // nothing was served
+		return failedStart(transport.RoleRelay, err)
+	}
+	return failedStart(transport.RoleRelay, s.run(ctx, r))
+}

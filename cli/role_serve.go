@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"pando/internal/ops"
+	"pando/transport"
+)
+
+// node is a role at work.
+type node interface {
+	// Run blocks until ctx ends, which is a graceful stop, or the node fails.
+	Run(ctx context.Context) error
+	// API serves /v1/.
+	API() http.Handler
+	// Health returns why the node is not ready, or nil.
+	Health() error
+}
+
+// shell is what surrounds a role in its process: credentials, metrics, logs,
+// and the listeners for operators.
+//
+//	plain HTTP  ops ─► /healthz /readyz /metrics
+//	mutual TLS  api ─► operators only ─► the node's /v1/
+//	SIGHUP      ─► certificates are read again
+//	SIGTERM     ─► ctx ends ─► the node stops gracefully ─► listeners close
+type shell struct {
+	log    *slog.Logger
+	creds  *transport.Credentials
+	reg    *prometheus.Registry
+	server *ops.Server
+	api    string // where the API can be reached, or empty
+}
+
+// newShell binds the listeners.
+func newShell(e *env, c *roleConfig, creds *transport.Credentials) (*shell, error) {
+	log, err := e.logger()
+	if err != nil {
+		return nil, err
+	}
+	reg, err := ops.NewRegistry()
+	if err != nil {
+		return nil, err
+	}
+	o := ops.Options{Addr: c.Ops, Registry: reg, Logger: log}
+	if c.API != "" {
+		o.APIAddr, o.APITLS = c.API, creds.ServerConfig()
+	}
+	s := &shell{log: log, creds: creds, reg: reg}
+	if s.server, err = ops.New(o); err != nil {
+		return nil, withHint(err, "another process may hold the address; change ops: or api: in the configuration")
+	}
+	if c.API != "" {
+		s.api = s.server.APIAddr().String()
+	}
+	if c.AdvertiseAPI != "" {
+		s.api = c.AdvertiseAPI
+	}
+	return s, nil
+}
+
+// run serves the node until ctx ends or either fails. It closes the listeners
+// also if it fails.
+func (s *shell) run(ctx context.Context, n node) error {
+	role := s.creds.Identity().Role
+	s.server.Check(ops.Check{Name: string(role), Probe: func(context.Context) error { return n.Health() }})
+	if s.api != "" {
+		s.server.Handle("/v1/", operatorsOnly(n.API()))
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// The listeners outlive the node, so that its last state can be seen.
+	listening, closeListeners := context.WithCancel(context.WithoutCancel(ctx))
+	defer closeListeners()
+	var listeners, hangups sync.WaitGroup
+	var served error
+	listeners.Go(func() {
+		served = s.server.Run(listening)
+		cancel()
+	})
+	hangups.Go(func() { s.reloadOnHangup(ctx) })
+	s.log.Info("node starts", "role", string(role), "node", s.creds.Identity().Node(),
+		"ops", s.server.Addr().String(), "api", s.api, "version", ops.ReadVersion().Version)
+	err := n.Run(ctx)
+	cancel()
+	closeListeners()
+	listeners.Wait()
+	hangups.Wait()
+	if err = errors.Join(err, served); err == nil {
+		s.log.Info("node stopped")
+	}
+	return err
+}
+
+// reloadOnHangup takes up renewed certificates at SIGHUP. A fault leaves the
+// old ones in force.
+func (s *shell) reloadOnHangup(ctx context.Context) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			if err := s.creds.Reload(); err != nil {
+				s.log.Error("certificates were not reloaded; the old ones stay in force", "error", err)
+				continue
+			}
+			s.log.Info("certificates were reloaded", "expires", s.creds.Expires())
+		}
+	}
+}
+
+// operatorsOnly keeps agents from reading what others send: their certificates
+// are of the domain, but stand on machines that many can touch.
+func operatorsOnly(h http.Handler) http.Handler {
+	allowed := []transport.Role{transport.RoleOperator, transport.RoleRelay, transport.RoleRoot}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+			http.Error(w, "show a certificate", http.StatusUnauthorized)
+			return
+		}
+		id, err := transport.ParseIdentity(r.TLS.PeerCertificates[0])
+		if err != nil || !slices.Contains(allowed, id.Role) {
+			http.Error(w, "an operator's certificate is needed: pando ca issue --role operator", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// addRoleFlags adds the flags that all roles have.
+func addRoleFlags(cmd *cobra.Command, f *roleFlags) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.config, "config", "", "configuration file (required)")
+	flags.StringVar(&f.dir, "dir", "", "data folder, instead of the file's dir")
+	flags.StringVar(&f.ops, "ops", "", "host:port of health and metrics, instead of the file's ops")
+	flags.StringVar(&f.api, "api", "", "host:port of the API, instead of the file's api")
+	require(cmd, "config")
+}
+
+// failedStart makes what New or Run of a role said fit for the operator.
+func failedStart(role transport.Role, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s stops: %w", role, err)
+}

@@ -1,0 +1,104 @@
+package incident
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"pando/stream/anomaly"
+)
+
+func TestLateCauseTakesOverAndMerges(t *testing.T) {
+	s := newStage(t, DefaultOptions(), "left>root", "right>root")
+	one := s.add(finding("left", anomaly.Error, 5))[0].ID
+	two := s.add(finding("right", anomaly.Error, 4))[0].ID
+	if s.set.Get(two) == s.set.Get(one) {
+		t.Fatal("two callers were joined without a cause")
+	}
+	changes := s.add(finding("root", anomaly.Error, 3))
+	i := s.only()
+	if i.ID != one || i.First != "root" || len(i.Findings) != 3 {
+		t.Errorf("the first incident should go on with the late onset:\n%s", describeChanges(changes))
+	}
+	if s.set.Get(two) != i || !slices.Equal(s.set.Aliases(one), []string{two}) {
+		t.Error("the merged id is no alias")
+	}
+	if !slices.ContainsFunc(changes, func(c Change) bool { return c.Kind == Merged && c.ID == two && c.Into == one }) {
+		t.Errorf("no merge announced:\n%s", describeChanges(changes))
+	}
+}
+
+func TestPeerTeachesTheEdgeBeforeAnyPaneDoes(t *testing.T) {
+	s := newStage(t, DefaultOptions())
+	s.add(finding("gateway", anomaly.Error, 1), finding("job", anomaly.Error, 2, calling("gateway")))
+	if s.only().First != "gateway" {
+		t.Error(s.describe())
+	}
+}
+
+func TestLoneWarningIsNoIncident(t *testing.T) {
+	s := newStage(t, DefaultOptions(), "b>a")
+	if c := s.add(finding("a", anomaly.Novelty, 1, warn), finding("a", anomaly.Novelty, 2, warn)); len(c) != 0 {
+		t.Fatalf("warnings of one component became an incident:\n%s", describeChanges(c))
+	}
+	if len(s.set.Unattached()) != 2 {
+		t.Error("unattached findings are not listed")
+	}
+	if got := kinds(s.add(finding("b", anomaly.Novelty, 3, warn))); got != "opened" {
+		t.Errorf("a second component: %q, want an incident", got)
+	}
+}
+
+func TestResolveReopenSettle(t *testing.T) {
+	s := newStage(t, DefaultOptions(), "b>a")
+	fa, fb := finding("a", anomaly.Error, 0), finding("b", anomaly.Error, 1)
+	id := s.add(fa, fb)[0].ID
+	if got := kinds(s.tick(300)); got != "" {
+		t.Errorf("an incident that goes on was changed by time: %s", got)
+	}
+	s.add(ended(fa, 310), ended(fb, 311))
+	if got := kinds(s.tick(320)); got != "" {
+		t.Errorf("resolved before it was quiet: %s", got)
+	}
+	if got := kinds(s.tick(345)); got != "resolved" {
+		t.Errorf("all ended and quiet: %q", got)
+	}
+	if got := kinds(s.add(finding("b", anomaly.Latency, 350))); got != "reopened" {
+		t.Errorf("a new effect: %q", got)
+	}
+	if got := kinds(s.tick(351 + 1800)); got != "resolved" {
+		t.Errorf("nothing new for half an hour: %q", got)
+	}
+	if got := kinds(s.tick(351 + 1800 + 600)); got != "" {
+		t.Errorf("settling is no news: %q", got)
+	}
+	if i := s.set.Get(id); i == nil || i.Status != StatusSettled {
+		t.Errorf("the incident did not settle: %+v", i)
+	}
+	if got := kinds(s.add(ended(ended(fa, 0), 3000))); got != "" || s.set.Counts().Late != 1 {
+		t.Errorf("a revision after settling: %q", got)
+	}
+	if got := kinds(s.add(finding("a", anomaly.Error, 3000))); got != "opened" {
+		t.Errorf("a new failure: %q", got)
+	}
+}
+
+func TestTooManyFindingsLetTheOldestGo(t *testing.T) {
+	o := DefaultOptions()
+	o.MaxOpen, o.MaxKept = 20, 5
+	s := newStage(t, o)
+	for i := range 200 {
+		s.add(finding(fmt.Sprintf("svc-%d", i%40), anomaly.Class(i%5), float64(i), func(f *anomaly.Finding) {
+			if i%3 == 0 {
+				warn(f)
+			}
+		}))
+	}
+	c := s.set.Counts()
+	if c.Findings > 20 || c.Settled > 5 || c.Dropped == 0 {
+		t.Errorf("bounds are not kept, or what left is not counted: %+v", c)
+	}
+	if s.set.incidents[len(s.set.incidents)-1].Changed < at(190) {
+		t.Error("the newest finding had no room")
+	}
+}

@@ -1,0 +1,317 @@
+//go:build !zos
+
+// Package root is the top of the tree: a small group of nodes that replicate
+// one state by Raft. It decides who may settle a unit, counts each event once,
+// and puts findings into incidents.
+//
+//	relays ─ sessions ─► requests ─► Propose ─► Raft log ─► FSM on every root
+//	                        │ not the leader                    │
+//	                        └── link to the leader ◄────────────┘ answers,
+//	                                                 announcements, API, tap
+//
+// What it gives: an answer to a claim or a digest says what a quorum has
+// committed. Requests are repeated until then, since the state machine gives
+// the same answer, and counts nothing twice, when it sees one again. Without a
+// quorum nothing is answered.
+//
+// What it assumes: a relay is who its certificate says, and speaks for units
+// only as their owner; the other roots are trusted as members of the group.
+//
+// A relay may send its requests on any lane and as control messages; answers
+// come as control messages. Answers to one kind of request keep the order of
+// the requests: claims and asks are one kind, digests and findings one each.
+// A follower redirects relays to the leader, and passes on what it gets in
+// the meantime.
+package root
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pando/root/consensus"
+	"pando/transport"
+	"pando/tree/rootclock"
+	"pando/tree/tap"
+)
+
+// raftProtocol keeps connections for Raft and sessions apart.
+const raftProtocol = "pando-raft/1"
+
+// Root is one member of the group. Create it with [New], then call Run once;
+// its methods are safe for concurrent use.
+type Root struct {
+	opts     Options
+	self     transport.Identity
+	name     string
+	log      *slog.Logger
+	time     *rootTime
+	clock    *rootclock.Clock
+	fsm      *FSM
+	node     *consensus.Node
+	listener *transport.Listener
+	topts    transport.Options
+	link     *link
+	tap      tap.Hub
+	count    *metrics
+	watch    *observer
+	started  time.Time
+
+	leading   atomic.Bool
+	requestID atomic.Uint64
+	live      atomic.Uint64 // entries above this index are news here, not a replay
+	stopping  atomic.Bool
+
+	mu       sync.Mutex
+	servers  []Server
+	children map[*child]struct{}
+	statuses map[string]heard // by node
+	news     chan struct{}    // closed when the directory may have changed
+	serversC chan struct{}    // capacity 1: servers were set
+}
+
+// New opens the folder and both listeners, so that their addresses are known.
+// Nothing is answered before [Root.Run].
+func New(o Options) (_ *Root, err error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("root options: %w", err)
+	}
+	r := &Root{
+		opts: o, self: o.Credentials.Identity(), time: &rootTime{wall: o.Wall}, started: time.Now(),
+		servers: slices.Clone(o.Servers), children: map[*child]struct{}{}, statuses: map[string]heard{},
+		news: make(chan struct{}), serversC: make(chan struct{}, 1),
+	}
+	r.name = r.self.Node()
+	r.log = o.Logger.With("node", r.name)
+	r.live.Store(math.MaxUint64)
+	if err := o.FS.MkdirAll(o.Dir); err != nil {
+		return nil, fmt.Errorf("root: %w", err)
+	}
+	r.clock, err = rootclock.New(rootclock.Options{Dir: o.Dir, FS: o.FS, Wall: r.time.Now, Root: true, Logger: r.log})
+	if err != nil {
+		return nil, fmt.Errorf("root: %w", err)
+	}
+	r.time.use(r.clock)
+	if r.fsm, err = NewFSM(); err != nil {
+		return nil, err
+	}
+	r.count = newMetrics(o.Registerer, r)
+	r.watch = newObserver(r)
+	r.fsm.hooks = r.watch.hooks()
+	r.topts = transport.DefaultOptions()
+	r.topts.Credentials, r.topts.Network, r.topts.Logger, r.topts.Registerer = o.Credentials, o.Network, r.log, o.Registerer
+	r.clock.Wire(&r.topts)
+	r.link = newLink(r)
+	if r.node, err = consensus.New(r.raftOptions()); err != nil {
+		return nil, fmt.Errorf("root: %w", err)
+	}
+	lopts := r.topts
+	lopts.Answer, lopts.Sample = r.answer, nil
+	if r.listener, err = transport.Listen(o.Listen, lopts); err != nil {
+		return nil, errors.Join(fmt.Errorf("root: %w", err), r.node.Close())
+	}
+	return r, nil
+}
+
+// raftDir is where a root's folder holds Raft's part.
+func raftDir(dir string) string { return filepath.Join(dir, "raft") }
+
+func (r *Root) raftOptions() consensus.Options {
+	c := r.opts.Raft
+	c.ID, c.Dir, c.FSM = r.name, raftDir(r.opts.Dir), r.fsm
+	c.Logger, c.Registerer = r.log, r.opts.Registerer
+	c.TLSServer = rootsOnly(r.opts.Credentials.ServerConfig(raftProtocol))
+	c.TLSClient = rootsOnly(r.opts.Credentials.ClientConfig(raftProtocol))
+	c.Address = func(id string) (string, bool) {
+		s, ok := r.server(id)
+		return s.Raft, ok
+	}
+	c.Servers = members(r.opts.Servers)
+	return c
+}
+
+// rootsOnly makes a configuration refuse peers that are no roots.
+func rootsOnly(c *tls.Config) *tls.Config {
+	verify := c.VerifyConnection
+	c.VerifyConnection = func(state tls.ConnectionState) error {
+		if err := verify(state); err != nil {
+			return err
+		}
+		peer, err := transport.ParseIdentity(state.PeerCertificates[0])
+		if err == nil && peer.Role != transport.RoleRoot {
+			err = fmt.Errorf("%w: %s speaks Raft, only roots may", transport.ErrIdentity, peer)
+		}
+		return err
+	}
+	return c
+}
+
+func members(servers []Server) []consensus.Server {
+	var out []consensus.Server
+	for _, s := range servers {
+		out = append(out, consensus.Server{ID: s.Name, Addr: s.Raft})
+	}
+	return out
+}
+
+// Name is the root's node name.
+func (r *Root) Name() string { return r.name }
+
+// Addr is the transport address in use, RaftAddr Raft's.
+func (r *Root) Addr() string     { return r.listener.Addr().String() }
+func (r *Root) RaftAddr() string { return r.node.Addr() }
+
+// Leading reports whether this root leads and has applied everything that was
+// committed before.
+func (r *Root) Leading() bool { return r.leading.Load() }
+
+// Leader names the leader as far as this root knows; empty if there is none.
+func (r *Root) Leader() string {
+	id, _, _ := r.node.Leader()
+	return id
+}
+
+// Tap is this root's live stream of settled sections and findings.
+func (r *Root) Tap() *tap.Hub { return &r.tap }
+
+// SetServers gives the group's members and where they are now. Until the
+// group has begun, every member must be given the same names.
+func (r *Root) SetServers(servers []Server) error {
+	if err := checkServers(servers, r.name); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.servers = slices.Clone(servers)
+	r.mu.Unlock()
+	select {
+	case r.serversC <- struct{}{}:
+	default:
+	}
+	r.directoryChanged()
+	return nil
+}
+
+// Servers returns the group's members as they are known here.
+func (r *Root) Servers() []Server {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.servers)
+}
+
+func (r *Root) server(name string) (Server, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.servers {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Server{}, false
+}
+
+// Close releases what New took when Run is never called.
+func (r *Root) Close() error { return errors.Join(r.node.Close(), r.listener.Close()) }
+
+// Run serves until ctx is done, which is a graceful stop: leadership is handed
+// over, and children are told. It returns an error when Raft failed; the
+// process must exit then.
+func (r *Root) Run(ctx context.Context) error {
+	nodeCtx, stopNode := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopNode()
+	ended := make(chan error, 1)
+	go func() { ended <- r.node.Run(nodeCtx) }()
+
+	parts, stopParts := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopParts(nil)
+	var wg sync.WaitGroup
+	for _, part := range []func(context.Context){r.begin, r.accept, r.link.run, r.lead, r.rehome, r.vote, r.report} {
+		wg.Go(func() { part(parts) })
+	}
+	r.log.Info("root runs", "address", r.Addr(), "raft", r.RaftAddr())
+	var err error
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		r.stopping.Store(true)
+		r.lastMark(parts)
+		stopNode()
+		err = <-ended
+	}
+	r.leading.Store(false)
+	reason := errors.New("the root stops")
+	if err != nil {
+		r.log.Error("root failed", "error", err)
+		reason = errors.New("the root failed")
+	}
+	stopParts(reason)
+	closed := r.listener.Close()
+	wg.Wait()
+	if err != nil {
+		return fmt.Errorf("root: %w", err)
+	}
+	return closed
+}
+
+// bootstrapPause is how often an unfinished start is looked at again.
+const bootstrapPause = 10 * time.Millisecond
+
+// begin notes from which entry on things are news, and starts the group when
+// its members are known.
+func (r *Root) begin(ctx context.Context) {
+	for r.node.Stats().State == "Stopped" {
+		if !pause(ctx, bootstrapPause) {
+			return
+		}
+	}
+	r.live.Store(r.node.Stats().LastIndex)
+	for {
+		servers := members(r.Servers())
+		if len(servers) == 0 && r.opts.Raft.BootstrapExpect == 1 {
+			servers = []consensus.Server{{ID: r.name, Addr: r.RaftAddr()}}
+		}
+		if len(servers) > 0 && len(servers) == r.opts.Raft.BootstrapExpect {
+			if err := r.node.Bootstrap(servers); err != nil && ctx.Err() == nil {
+				r.log.Error("the group was not started", "error", err)
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.serversC:
+		}
+	}
+}
+
+// accept serves every child that comes.
+func (r *Root) accept(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		s, err := r.listener.Accept(ctx)
+		if err != nil {
+			return
+		}
+		wg.Go(func() { r.serve(ctx, s) })
+	}
+}
+
+// pause waits and reports whether ctx goes on.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

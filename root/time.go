@@ -1,0 +1,60 @@
+//go:build !zos
+
+package root
+
+import (
+	"sync"
+
+	"pando/event/clock"
+	"pando/tree/rootclock"
+)
+
+// rootTime is what this member takes for root time: as the leader its own
+// clock, slewed from the root time it knew when it took over; otherwise what
+// it learns from the leader.
+type rootTime struct {
+	wall func() int64
+
+	mu      sync.Mutex
+	clock   *rootclock.Clock // holds the estimate of the leader's time; set once
+	leading bool
+	slew    clock.Slew
+}
+
+// use gives it the clock that takes the exchanges with the leader.
+func (t *rootTime) use(c *rootclock.Clock) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.clock = c
+}
+
+// Now is root time in nanoseconds since the Unix epoch.
+func (t *rootTime) Now() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.nowLocked(t.wall())
+}
+
+func (t *rootTime) nowLocked(local int64) int64 {
+	if !t.leading && t.clock != nil {
+		if m, ok := t.clock.Mapping(); ok {
+			return m.Point(t.clock.Mono())
+		}
+	}
+	return t.slew.At(local)
+}
+
+// lead goes on from the root time known so far.
+func (t *rootTime) lead() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	local := t.wall()
+	t.slew, t.leading = clock.NewSlew(local, t.nowLocked(local), clock.DefaultSlewPPM), true
+}
+
+// follow takes the leader's word for it again.
+func (t *rootTime) follow() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.leading = false
+}
