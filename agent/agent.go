@@ -180,6 +180,7 @@ func (a *Agent) work(ctx context.Context, l *life) error {
 	}
 	run, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	l.link.onNewWAL = func() { cancel(errNewWAL) }
 	var sources, rest sync.WaitGroup
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -200,7 +201,6 @@ func (a *Agent) work(ctx context.Context, l *life) error {
 	for _, spec := range a.opts.Sources {
 		start(&sources, run, func(ctx context.Context) error { return a.source(ctx, l, spec, resume) })
 	}
-	l.link.onNewWAL = func() { cancel(errNewWAL) }
 	<-run.Done()
 	sources.Wait()
 	stopIntake()

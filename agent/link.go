@@ -202,6 +202,9 @@ func (k *link) opened(o *wire.Opened) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for i := range k.out {
+		if k.out[i].Open {
+			return fmt.Errorf("units opened twice: %w", custody.ErrProtocol)
+		}
 		if err := k.out[i].Opened(o.Resume[i]); err != nil {
 			return k.judge(fmt.Errorf("%s lane: %w", event.Lane(i), err))
 		}

@@ -53,7 +53,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		FS: durable.OS(), Network: transport.TCP(), Weight: 1, Detectors: anomaly.DefaultConfig(),
-		TickEvery: 20 * time.Millisecond, SegmentBytes: 64 << 20,
+		TickEvery: 100 * time.Millisecond, SegmentBytes: 64 << 20,
 		Wall: func() int64 { return time.Now().UnixNano() }, Logger: slog.New(slog.DiscardHandler),
 	}
 }

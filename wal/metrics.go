@@ -63,7 +63,7 @@ func (m *metrics) unregister() {
 	}
 }
 
-func flag(on bool) float64 {
+func level(on bool) float64 {
 	if on {
 		return 1
 	}

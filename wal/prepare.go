@@ -56,7 +56,7 @@ func (l *Log) prepare() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.next, l.prepErr, l.wanted = p, err, err != nil
-	l.metrics.full.Set(flag(err != nil))
+	l.metrics.full.Set(level(err != nil))
 	l.metrics.size.Set(float64(l.sizeLocked()))
 	l.space.Broadcast()
 	return err == nil

@@ -253,7 +253,7 @@ func (l *Log) setStuck(err error) {
 		return
 	}
 	l.stuck = err
-	l.metrics.full.Set(flag(err != nil))
+	l.metrics.full.Set(level(err != nil))
 	l.space.Broadcast()
 }
 

@@ -59,6 +59,8 @@ const (
 	dialTimeout = 2 * time.Second
 	// penalty keeps an address that failed out of the candidates for a while.
 	penalty = 2 * time.Second
+	// steady is how long a session must last to count as a success.
+	steady = time.Second
 	// reviewEvery is how often placement is reconsidered without news.
 	reviewEvery = time.Second
 	// maxRedirects bounds a chain of redirects.
@@ -153,8 +155,13 @@ func (u *Uplink) Run(ctx context.Context) error {
 				continue
 			}
 		}
-		u.backoff.Reset()
+		since := time.Now()
 		u.serve(ctx, s, stand)
+		if time.Since(since) >= steady {
+			u.backoff.Reset()
+		} else {
+			sleep(ctx, u.backoff.Next()) // refused, mostly: do not storm
+		}
 	}
 	return nil
 }
