@@ -112,7 +112,7 @@ func (u *unit) append(w *pack.Writer) {
 	}
 	w.Int(u.lastCut)
 	w.Int(u.expectAt)
-	w.Bin(u.expected)
+	w.Uint(u.learned)
 }
 
 func readUnit(r *pack.Reader) *unit {
@@ -137,7 +137,7 @@ func readUnit(r *pack.Reader) *unit {
 	u.inFlight = int(inFlight)
 	u.acked.Lane = u.id.Lane
 	u.lastCut, u.expectAt = r.Int("cut at"), r.Int("expected at")
-	u.expected = slices.Clone(r.Bin("expectations", maxState))
+	u.learned = r.Uint("learned", 1<<64-1)
 	u.folded = n.Cut
 	return u
 }

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,7 +32,7 @@ type unit struct {
 	lastCut  int64
 	stepped  uint64 // events, for people
 	acked    wire.Ack
-	expected []byte // expectations last sent up
+	learned  uint64 // how much was learned when expectations were last sent up
 	expectAt int64
 
 	fresh map[uint64]*arrived // by position in the log: held and not stepped
@@ -239,19 +238,21 @@ func (c *core) cut(u *unit) error {
 	return nil
 }
 
-// expect sends up what was learned of a unit, when it changed.
+// expect sends up what was learned of an origin, when something was. It
+// belongs to the origin, so the critical lane's unit speaks for both.
 func (c *core) expect(u *unit) {
-	if !c.up || !u.intake.Claimed || c.now-u.expectAt < expectEvery {
+	if !c.up || u.id.Lane != event.Critical || !u.intake.Claimed || c.now-u.expectAt < expectEvery {
 		return
 	}
 	u.expectAt = c.now
+	learned := c.engine.Learned(u.id)
+	if learned == u.learned {
+		return
+	}
+	u.learned = learned
 	w := pack.NewWriter()
 	stream.AppendUnit(w, u.id)
 	appendTerm(w, u.intake.Term)
 	c.engine.Expect(u.id).Append(w)
-	if bytes.Equal(w.Bytes(), u.expected) {
-		return
-	}
-	u.expected = w.Bytes()
-	c.say(journal.Output{To: toRoot, Kind: outExpect, Body: u.expected})
+	c.say(journal.Output{To: toRoot, Kind: outExpect, Body: w.Bytes()})
 }
