@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -60,7 +59,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{opts: o, name: o.Credentials.Identity().Node(), count: newMetrics(o.Registerer)}
 	a.log = o.Logger.With("node", a.name)
-	if err := os.MkdirAll(filepath.Join(o.Dir, "wal"), 0o755); err != nil {
+	if err := o.FS.MkdirAll(filepath.Join(o.Dir, "wal")); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	var err error
@@ -107,10 +106,10 @@ func (a *Agent) setAside() error {
 	a.log.Error("this WAL id was closed or its content diverged: opening a new one; files are read again from where the root settled them, what came over the network and was not handed over is only in the old log",
 		"wal", id.String(), "kept_in", aside)
 	a.count.replaced.Inc()
-	if err := os.Rename(dir, aside); err != nil {
+	if err := a.opts.FS.Rename(dir, aside); err != nil {
 		return fmt.Errorf("agent: set the old log aside: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := a.opts.FS.MkdirAll(dir); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
 	return a.opts.FS.SyncDir(a.opts.Dir)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"pando/tree/journal"
 	"pando/wal"
 )
 
@@ -24,6 +25,8 @@ var (
 	// errDegraded: the command did its work, and what it looked at is not
 	// well, such as a tree that lacks a node.
 	errDegraded = errors.New("degraded")
+	// errDiffers: a replay said something else than what is recorded.
+	errDiffers = errors.New("the replay differs from what was recorded")
 )
 
 // exitRule gives the exit code of errors that wrap Err.
@@ -37,6 +40,8 @@ type exitRule struct {
 func exitRules() []exitRule {
 	return []exitRule{
 		{wal.ErrCorrupt, exitIntegrity},
+		{journal.ErrDiverged, exitIntegrity},
+		{errDiffers, exitIntegrity},
 		{errDegraded, exitDegraded},
 		{errUsage, exitUsage},
 	}
@@ -59,7 +64,7 @@ func exitHelp() string {
   %d  failure
   %d  the command line or a configuration file is wrong
   %d  degraded: it works, but not all of it
-  %d  stored data is damaged`, exitOK, exitFailure, exitUsage, exitDegraded, exitIntegrity)
+  %d  stored data is damaged, or a replay of it differs`, exitOK, exitFailure, exitUsage, exitDegraded, exitIntegrity)
 }
 
 // hinter is an error that knows what the operator can do about it.

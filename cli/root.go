@@ -39,17 +39,26 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // newRoot wires the commands:
 //
 //	pando
-//	├── ca          init | issue
-//	├── wal         inspect | verify | repair
-//	├── completion  bash | fish | powershell | zsh
-//	└── version
+//	├── agent, relay, root                  a node
+//	├── tree, tap, incident                 ask a running tree
+//	├── replay, wal inspect|verify|repair   look at a stopped node
+//	├── ca init|issue, gossip keygen        make certificates and keys
+//	├── config check
+//	└── completion, exit-codes, version, demo
 func newRoot(e *env) *cobra.Command {
-	root := newGroup("pando", "Telemetry from edge to core: what broke, in what order, and who says so",
+	commands := append(treeCommands(e),
+		newAgent(e),
 		newCA(e),
 		newCompletion(e),
+		newConfig(e),
+		newExitCodes(e),
+		newIncident(e),
+		newTap(e),
+		newTree(e),
 		newVersion(e),
 		newWAL(e),
 	)
+	root := newGroup("pando", "Telemetry from edge to core: what broke, in what order, and who says so", commands...)
 	root.Long = `Pando is one binary that runs as a leaf agent, as a regional relay, or as a
 Raft-replicated root. Telemetry flows up the tree; incidents, their causes and
 circuit-breaker decisions come back down.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -62,7 +61,7 @@ func New(o Options) (_ *Relay, err error) {
 		}
 	}()
 	dir := filepath.Join(o.Dir, "wal")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := o.FS.MkdirAll(dir); err != nil {
 		return nil, err
 	}
 	if r.clock, err = rootclock.New(rootclock.Options{Dir: o.Dir, FS: o.FS, Wall: o.Wall, Logger: r.log}); err != nil {

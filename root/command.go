@@ -16,7 +16,7 @@ import (
 // A command is: kind, version, root time as the leader stamped it, and then,
 // by kind:
 //
-//	claim     relay, its region, a wire.Claim
+//	claim     relay, a wire.Claim
 //	digest    relay, array of encoded sections
 //	findings  relay, a wire.Findings
 //	tick      nothing
@@ -58,10 +58,9 @@ func command(kind uint8, now int64) *pack.Writer {
 	return w
 }
 
-func claimCommand(now int64, relay, region string, m *wire.Claim) []byte {
+func claimCommand(now int64, relay string, m *wire.Claim) []byte {
 	w := command(cmdClaim, now)
 	w.String(relay)
-	w.String(region)
 	w.Bin(wire.Encode(m).Body)
 	return w.Bytes()
 }

@@ -117,7 +117,7 @@ func (f *FSM) step(at consensus.At, kind uint8, r *pack.Reader) (res result, cha
 	}
 	switch kind {
 	case cmdClaim:
-		relay, _ := r.String("relay", maxName), r.String("region", maxName)
+		relay := r.String("relay", maxName)
 		var m wire.Claim
 		if err := finish(r, r.Bin("claim", maxPayload), &m); err != nil {
 			return malformed(err)

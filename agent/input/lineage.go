@@ -101,13 +101,13 @@ func (t *tail) attach(l *lineage, st fileState) error {
 			return err
 		}
 	}
-	return t.append(l, len(l.files), l.path, st.key, false)
+	return t.openNew(l, len(l.files), l.path, st.key, false)
 }
 
-// append opens a file that was never read, from its beginning, and puts it
+// openNew opens a file that was never read, from its beginning, and puts it
 // before the lineage's file at. What it holds
 // came after its path was last seen without it.
-func (t *tail) append(l *lineage, at int, path string, key fileKey, rotated bool) error {
+func (t *tail) openNew(l *lineage, at int, path string, key fileKey, rotated bool) error {
 	if t.adopt(l, key) {
 		return nil
 	}
@@ -159,7 +159,7 @@ func (t *tail) between(l *lineage, last *file) error {
 		if t.isOpen(s.key) {
 			continue
 		}
-		if err := t.append(l, len(l.files), s.path, s.key, true); err != nil {
+		if err := t.openNew(l, len(l.files), s.path, s.key, true); err != nil {
 			return err
 		}
 	}

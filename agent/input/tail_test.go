@@ -328,6 +328,11 @@ func TestTailWhileWriting(t *testing.T) {
 		}
 	}
 	h.must(f.Close())
+	defer func() {
+		if t.Failed() {
+			t.Logf("status %+v", src.Status())
+		}
+	}()
 	until(t, "all lines", func() bool { return src.Status().Lines >= lines })
 	until(t, "caught up", func() bool { return src.Status().CaughtUp })
 	for _, it := range sink.taken() {

@@ -46,7 +46,7 @@ func (t *tail) truncated(l *lineage, f *file, st fileState) error {
 			if t.isOpen(s.key) {
 				continue
 			}
-			if err := t.append(l, slices.Index(l.files, next), s.path, s.key, true); err != nil {
+			if err := t.openNew(l, slices.Index(l.files, next), s.path, s.key, true); err != nil {
 				return err
 			}
 		}

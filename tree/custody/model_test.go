@@ -1001,7 +1001,7 @@ func TestModel(t *testing.T) {
 	for name, l := range scopes {
 		t.Run(name, func(t *testing.T) {
 			if *scope == "large" {
-				l.states, l.faults, l.messages = 20_000_000, l.faults+1, l.messages+1
+				l.states, l.faults, l.messages = 3_000_000, l.faults+1, l.messages+1
 			}
 			m := &model{limits: l}
 			n, wrong := m.explore()

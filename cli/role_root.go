@@ -1,0 +1,137 @@
+//go:build !zos
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pando/root"
+	"pando/root/consensus"
+	"pando/transport"
+)
+
+// rootConfig is a root's configuration file.
+type rootConfig struct {
+	Common roleConfig `yaml:",inline"`
+	Listen string     `yaml:"listen"` // transport address for relays and other roots
+	Tick   Duration   `yaml:"tick"`   // between the leader's looks at open incidents
+	Raft   raftConfig `yaml:"raft"`
+}
+
+// raftConfig is the same on all roots but for bind and advertise.
+type raftConfig struct {
+	Bind            string         `yaml:"bind"`             // host:port of the Raft listener
+	Advertise       string         `yaml:"advertise"`        // the same as other roots reach it
+	BootstrapExpect int            `yaml:"bootstrap_expect"` // size of the group at its very first start
+	Servers         []serverConfig `yaml:"servers"`          // all roots, this one included
+	Store           string         `yaml:"store"`            // wal or bolt
+}
+
+// serverConfig is one root of the group.
+type serverConfig struct {
+	Name string `yaml:"name"` // region/name, as in its certificate
+	Raft string `yaml:"raft"` // host:port of its Raft listener
+	Addr string `yaml:"addr"` // host:port of its transport listener
+	API  string `yaml:"api"`  // host:port of its API
+}
+
+func newRootRole(e *env) *cobra.Command {
+	var flags roleFlags
+	cmd := &cobra.Command{
+		Use:   "root",
+		Short: "Run a root: settle events and keep incidents, replicated by Raft",
+		Long: `Run one root of a group of one, three or five. The roots replicate by Raft what
+is settled and which incidents there are; without a majority of them nothing is
+settled, and nothing is lost. The command line is the same for the first start
+and for every restart. SIGTERM hands leadership over and stops, SIGHUP makes the
+root read renewed certificates.`,
+		Example: `  pando root --config /etc/pando/root.yaml
+  pando root --config root.yaml --dir /tmp/root1`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, opts, err := loadRoot(flags.config, &flags)
+			if err != nil {
+				return err
+			}
+			return runRoot(cmd.Context(), e, config, opts)
+		},
+	}
+	addRoleFlags(cmd, &flags)
+	cmd.Flags().StringVar(&flags.listen, "listen", "", "transport address for relays, instead of the file's listen")
+	return cmd
+}
+
+// loadRoot is loadAgent for roots.
+func loadRoot(path string, flags *roleFlags) (*rootConfig, root.Options, error) {
+	opts := root.DefaultOptions()
+	c := &rootConfig{Common: defaultRoleConfig(transport.RoleRoot), Tick: Duration(opts.TickEvery),
+		Raft: raftConfig{Store: string(opts.Raft.Store)}}
+	if err := loadYAML(path, c); err != nil {
+		return nil, opts, err
+	}
+	if err := c.Common.resolve(path); err != nil {
+		return nil, opts, err
+	}
+	flags.override(&c.Common)
+	if flags.listen != "" {
+		c.Listen = flags.listen
+	}
+	faults := &configFaults{path: path}
+	opts.Credentials = c.Common.check(transport.RoleRoot, faults)
+	faults.address("listen", c.Listen, false) // that it is there is the role's to demand
+	opts.Dir, opts.Listen, opts.TickEvery = c.Common.Dir, c.Listen, time.Duration(c.Tick)
+	opts.Raft.Bind, opts.Raft.Advertise = c.Raft.Bind, c.Raft.Advertise
+	opts.Raft.BootstrapExpect, opts.Raft.Store = c.Raft.BootstrapExpect, consensus.Store(c.Raft.Store)
+	opts.Servers = c.Raft.check(faults)
+	if c.Common.MaxBytes != 0 {
+		faults.add("max_bytes: is not for roots: Raft's log is cut by snapshots; remove it")
+	}
+	faults.join(opts.Validate(), opts.Credentials)
+	return c, opts, faults.err()
+}
+
+// check returns the group's members.
+func (r *raftConfig) check(v *configFaults) []root.Server {
+	v.address("raft.bind", r.Bind, true)
+	v.address("raft.advertise", r.Advertise, false)
+	if s := consensus.Store(r.Store); s != consensus.WAL && s != consensus.Bolt {
+		v.add("raft.store: %q: give %s or %s", r.Store, consensus.WAL, consensus.Bolt)
+	}
+	if n := len(r.Servers); n > 0 && r.BootstrapExpect != 0 && n != r.BootstrapExpect {
+		v.add("raft.bootstrap_expect: %d, but %d servers are listed", r.BootstrapExpect, n)
+	}
+	if len(r.Servers) == 0 && r.BootstrapExpect != 1 {
+		v.add("raft.servers: is missing; list all roots, this one included (a root alone sets bootstrap_expect: 1 instead)")
+	}
+	var servers []root.Server
+	for i, s := range r.Servers {
+		at := fmt.Sprintf("raft.servers[%d].", i)
+		v.address(at+"raft", s.Raft, false)
+		v.address(at+"addr", s.Addr, false)
+		v.address(at+"api", s.API, false)
+		server := root.Server{Name: s.Name, Raft: s.Raft, Addr: s.Addr}
+		if s.API != "" {
+			server.API = "https://" + s.API
+		}
+		servers = append(servers, server)
+	}
+	return servers
+}
+
+func runRoot(ctx context.Context, e *env, c *rootConfig, opts root.Options) error {
+	s, err := newShell(e, &c.Common, opts.Credentials)
+	if err != nil {
+		return err
+	}
+	opts.Logger, opts.Registerer = s.log, s.reg
+	r, err := root.New(opts)
+	if err != nil {
+		_ = s.server.Close() // nothing was served
+		return failedStart(transport.RoleRoot, err)
+	}
+	return failedStart(transport.RoleRoot, s.run(ctx, r))
+}

@@ -1,0 +1,197 @@
+//go:build !zos
+
+package root
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"pando/internal/pack"
+	"pando/transport"
+	"pando/tree/status"
+	"pando/tree/wire"
+)
+
+const (
+	// linkPause is how often a follower looks whether there is a new leader,
+	// and how long it waits after a failed dial.
+	linkPause = 20 * time.Millisecond
+	// linkDial bounds one attempt to reach the leader.
+	linkDial = 2 * time.Second
+)
+
+// errNoLink reports that the leader was lost before it answered.
+var errNoLink = errors.New("the session to the leader ended")
+
+// link is a follower's session to the leader. It passes requests on and takes
+// the leader's time.
+type link struct {
+	r     *Root
+	epoch uint64
+
+	mu      sync.Mutex
+	term    uint64
+	session *transport.Session
+	waiting map[uint64]chan transport.Message // by request id; at most what children have in flight
+}
+
+func newLink(r *Root) *link {
+	// The term of these sessions fences nothing; it must only rise.
+	return &link{r: r, epoch: uint64(max(r.opts.Wall(), 0)), waiting: map[uint64]chan transport.Message{}}
+}
+
+// call sends a request to the leader and waits for its answer.
+func (l *link) call(ctx context.Context, q request) (transport.Message, error) {
+	l.mu.Lock()
+	s := l.session
+	if s == nil {
+		l.mu.Unlock()
+		return transport.Message{}, ErrNoLeader
+	}
+	answer := make(chan transport.Message, 1)
+	l.waiting[q.id] = answer
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		delete(l.waiting, q.id)
+		l.mu.Unlock()
+	}()
+	m := wire.Encode(&wire.Forward{Relay: q.relay, Kind: q.body.Kind, Body: q.body.Body})
+	if err := s.Send(ctx, transport.LaneCritical, m); err != nil {
+		return transport.Message{}, fmt.Errorf("pass on to the leader: %w", err)
+	}
+	l.r.count.forwarded.Inc()
+	select {
+	case m := <-answer:
+		return m, nil
+	case <-ctx.Done():
+		return transport.Message{}, context.Cause(ctx)
+	case <-s.Done():
+		return transport.Message{}, errNoLink
+	}
+}
+
+// run keeps a session to the leader while another root is it.
+func (l *link) run(ctx context.Context) {
+	for {
+		if leader, ok := l.leader(); ok {
+			l.connect(ctx, leader)
+		}
+		if !pause(ctx, linkPause) {
+			return
+		}
+	}
+}
+
+// leader returns another root that leads.
+func (l *link) leader() (Server, bool) {
+	id := l.r.Leader()
+	if id == "" || id == l.r.name {
+		return Server{}, false
+	}
+	return l.r.server(id)
+}
+
+// connect dials the leader and uses the session until it ends or another
+// leads.
+func (l *link) connect(ctx context.Context, leader Server) {
+	l.mu.Lock()
+	l.term++
+	term := transport.Term{Epoch: l.epoch, Session: l.term}
+	l.mu.Unlock()
+	dctx, cancel := context.WithTimeout(ctx, linkDial)
+	s, err := transport.Dial(dctx, leader.Addr, transport.Hello{Term: term, Want: leader.Name}, l.r.topts)
+	cancel()
+	if err != nil {
+		l.r.log.Debug("the leader is not reachable", "leader", leader.Name, "error", err)
+		return
+	}
+	l.mu.Lock()
+	l.session = s
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		l.session = nil
+		l.mu.Unlock()
+		s.Close("the leader changed, or this root stops")
+	}()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	lctx, stop := context.WithCancel(ctx)
+	defer stop()
+	wg.Go(func() { l.receive(lctx, s) })
+	for {
+		select {
+		case <-s.Done():
+			return
+		default:
+		}
+		if now, ok := l.leader(); !ok || now != leader || !pause(lctx, linkPause) {
+			return
+		}
+	}
+}
+
+// receive hands answers to those who wait for them.
+func (l *link) receive(ctx context.Context, s *transport.Session) {
+	for {
+		m, err := s.ReceiveControl(ctx)
+		if err != nil {
+			return
+		}
+		switch m.Kind {
+		case wire.KindClaimAnswer, wire.KindDigestAnswer, wire.KindDone, kindReadAnswer:
+		default:
+			continue
+		}
+		id := pack.NewReader(m.Body).Uint("id", 1<<63) // every answer starts with it
+		l.mu.Lock()
+		answer := l.waiting[id]
+		delete(l.waiting, id)
+		l.mu.Unlock()
+		if answer != nil {
+			answer <- m
+		}
+	}
+}
+
+// readIndex asks the leader for the index that a linearizable read here must
+// have seen.
+func (l *link) readIndex(ctx context.Context) (uint64, error) {
+	q := l.r.newRequest(l.r.name, func(id uint64) transport.Message {
+		w := pack.NewWriter()
+		w.Uint(id)
+		return transport.Message{Kind: kindRead, Body: w.Bytes()}
+	})
+	m, err := l.call(ctx, q)
+	if err != nil {
+		return 0, err
+	}
+	p := pack.NewReader(m.Body)
+	_, index := p.Uint("id", 1<<63), p.Uint("index", 1<<64-1)
+	if m.Kind != kindReadAnswer {
+		return 0, fmt.Errorf("the leader answered a read by kind %d", m.Kind)
+	}
+	return index, p.Done()
+}
+
+// tell sends this root's status to the leader; it may be missed.
+func (l *link) tell(ctx context.Context, n status.Node) {
+	l.mu.Lock()
+	s := l.session
+	l.mu.Unlock()
+	if s == nil {
+		return
+	}
+	doc, err := json.Marshal(status.Report{Node: n})
+	if err != nil || len(doc) > wire.MaxStatus {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, linkDial)
+	defer cancel()
+	_ = s.SendControl(ctx, wire.Encode(&wire.Status{JSON: doc})) // the next one comes soon
+}
