@@ -320,6 +320,14 @@ func TestCrashedAgentHandsOverEveryLineOnce(t *testing.T) {
 	disk := faulty.New()
 	for i := range 8 {
 		r.write(200)
+		// A disk that takes its time, so that batches are under way before
+		// they are on it.
+		disk.Fault = func(op faulty.Op) error {
+			if op.Kind == faulty.Sync {
+				time.Sleep(2 * time.Millisecond)
+			}
+			return nil
+		}
 		disk.CrashAt(5 + rng.IntN(60))
 		r.live(disk, func() bool { return false })
 		disk = disk.Reboot(faulty.Fate{Keep: []int{0, 50, 100}[i%3], Seed: uint64(i)})

@@ -15,6 +15,7 @@ import (
 // agentConfig is an agent's configuration file.
 type agentConfig struct {
 	Common       roleConfig   `yaml:",inline"`
+	Log          logConfig    `yaml:",inline"`
 	Relays       []string     `yaml:"relays"`        // transport addresses of relays to start from
 	Heartbeat    Duration     `yaml:"heartbeat"`     // between the agent's words on its sources
 	PendingBytes Size         `yaml:"pending_bytes"` // events that wait for the log before sources are stopped
@@ -49,7 +50,7 @@ certificates.`,
 // them. Its error names every fault.
 func loadAgent(path string, flags *roleFlags) (*agentConfig, agent.Options, error) {
 	opts := agent.DefaultOptions()
-	c := &agentConfig{Common: defaultRoleConfig(transport.RoleAgent),
+	c := &agentConfig{Common: defaultRoleConfig(transport.RoleAgent), Log: defaultLog(),
 		Heartbeat: Duration(opts.Heartbeat), PendingBytes: Size(opts.PendingBytes)}
 	if err := loadYAML(path, c); err != nil {
 		return nil, opts, err
@@ -69,8 +70,9 @@ func loadAgent(path string, flags *roleFlags) (*agentConfig, agent.Options, erro
 	opts.Credentials = c.Common.check(transport.RoleAgent, faults)
 	faults.addresses("relays", c.Relays)
 	opts.Dir, opts.Relays, opts.Sources = c.Common.Dir, c.Relays, c.Sources
-	opts.SegmentBytes, opts.MaxBytes = int64(c.Common.SegmentBytes), int64(c.Common.MaxBytes)
+	opts.SegmentBytes, opts.MaxBytes = int64(c.Log.SegmentBytes), int64(c.Log.MaxBytes)
 	opts.Heartbeat, opts.PendingBytes = time.Duration(c.Heartbeat), int(c.PendingBytes)
+	c.Log.check(faults)
 	faults.join(opts.Validate(), opts.Credentials)
 	return c, opts, faults.err()
 }

@@ -19,6 +19,7 @@ import (
 // relayConfig is a relay's configuration file.
 type relayConfig struct {
 	Common    roleConfig     `yaml:",inline"`
+	Log       logConfig      `yaml:",inline"`
 	Listen    string         `yaml:"listen"`    // transport address for agents
 	Advertise string         `yaml:"advertise"` // the same as agents reach it, if that is not where it listens
 	Weight    uint32         `yaml:"weight"`    // share of agents against other relays
@@ -65,7 +66,7 @@ certificates.`,
 // loadRelay is loadAgent for relays.
 func loadRelay(path string, flags *roleFlags) (*relayConfig, relay.Options, error) {
 	opts := relay.DefaultOptions()
-	c := &relayConfig{Common: defaultRoleConfig(transport.RoleRelay),
+	c := &relayConfig{Common: defaultRoleConfig(transport.RoleRelay), Log: defaultLog(),
 		Weight: opts.Weight, Tick: Duration(opts.TickEvery), Detectors: opts.Detectors}
 	if err := loadYAML(path, c); err != nil {
 		return nil, opts, err
@@ -83,9 +84,10 @@ func loadRelay(path string, flags *roleFlags) (*relayConfig, relay.Options, erro
 	faults.address("advertise", c.Advertise, false)
 	faults.addresses("roots", c.Roots)
 	opts.Dir, opts.Listen, opts.Advertise, opts.Roots = c.Common.Dir, c.Listen, c.Advertise, c.Roots
-	opts.SegmentBytes, opts.MaxBytes = int64(c.Common.SegmentBytes), int64(c.Common.MaxBytes)
+	opts.SegmentBytes, opts.MaxBytes = int64(c.Log.SegmentBytes), int64(c.Log.MaxBytes)
 	opts.Weight, opts.TickEvery, opts.Detectors = c.Weight, time.Duration(c.Tick), c.Detectors
 	opts.Gossip = c.Gossip.options(path, c.Common.Dir, opts.Credentials, faults)
+	c.Log.check(faults)
 	faults.join(opts.Validate(), opts.Credentials)
 	return c, opts, faults.err()
 }

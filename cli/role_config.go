@@ -20,8 +20,6 @@ type roleConfig struct {
 	Ops          string    `yaml:"ops"`           // host:port of /healthz, /readyz, /metrics over plain HTTP
 	API          string    `yaml:"api"`           // host:port of the API over mutual TLS; empty: none
 	AdvertiseAPI string    `yaml:"advertise_api"` // the API as others reach it, if that is not where it listens
-	SegmentBytes Size      `yaml:"segment_bytes"` // of the log's files
-	MaxBytes     Size      `yaml:"max_bytes"`     // most disk the log may take; 0: as there is
 }
 
 // tlsConfig names PEM files, as "pando ca issue" makes them.
@@ -31,12 +29,18 @@ type tlsConfig struct {
 	Key  string `yaml:"key"`
 }
 
+// logConfig is the log of an agent or a relay.
+type logConfig struct {
+	SegmentBytes Size `yaml:"segment_bytes"` // of its files
+	MaxBytes     Size `yaml:"max_bytes"`     // most disk it may take; 0: as there is
+}
+
 // defaultOps keeps the plain listener on this machine: what it tells needs no
 // secret, but is nobody else's business either.
 const defaultOps = "127.0.0.1:0"
 
-// defaultSegment is wal's own default, and the agent's and the relay's.
-const defaultSegment = Size(64 << 20)
+// defaultLog has the roles' own segment size.
+func defaultLog() logConfig { return logConfig{SegmentBytes: 64 << 20} }
 
 // Bounds of a segment: the largest batch must fit it, and its offsets have 32
 // bits.
@@ -46,7 +50,7 @@ const (
 )
 
 func defaultRoleConfig(role transport.Role) roleConfig {
-	return roleConfig{Role: string(role), Ops: defaultOps, SegmentBytes: defaultSegment}
+	return roleConfig{Role: string(role), Ops: defaultOps}
 }
 
 // roleFlags override a few settings of the file; empty ones do not.
@@ -93,7 +97,6 @@ func (c *roleConfig) check(role transport.Role, v *configFaults) *transport.Cred
 	v.address("ops", c.Ops, true)
 	v.address("api", c.API, false)
 	v.address("advertise_api", c.AdvertiseAPI, false)
-	v.segments(c.SegmentBytes, c.MaxBytes)
 	missing := false
 	for _, f := range []struct{ name, path string }{{"ca", c.TLS.CA}, {"cert", c.TLS.Cert}, {"key", c.TLS.Key}} {
 		if f.path == "" {
@@ -142,8 +145,9 @@ func (v *configFaults) addresses(name string, values []string) {
 	}
 }
 
-// segments judges the sizes of the log.
-func (v *configFaults) segments(segment, most Size) {
+// check judges the sizes of the log.
+func (c logConfig) check(v *configFaults) {
+	segment, most := c.SegmentBytes, c.MaxBytes
 	if segment < minSegment || segment > maxSegment || segment%8 != 0 {
 		v.add("segment_bytes: %s: give %s to %s, divisible by 8", segment, minSegment, maxSegment)
 	}

@@ -87,9 +87,6 @@ func loadRoot(path string, flags *roleFlags) (*rootConfig, root.Options, error) 
 	opts.Raft.Bind, opts.Raft.Advertise = c.Raft.Bind, c.Raft.Advertise
 	opts.Raft.BootstrapExpect, opts.Raft.Store = c.Raft.BootstrapExpect, consensus.Store(c.Raft.Store)
 	opts.Servers = c.Raft.check(faults)
-	if c.Common.MaxBytes != 0 {
-		faults.add("max_bytes: is not for roots: Raft's log is cut by snapshots; remove it")
-	}
 	faults.join(opts.Validate(), opts.Credentials)
 	return c, opts, faults.err()
 }

@@ -70,7 +70,9 @@ func (r *Root) serve(ctx context.Context, s *transport.Session) {
 				func(m transport.Message) { s.Grant(lane, m.Cost()) })
 		})
 	}
-	wg.Go(func() { c.receive(ctx, func() (transport.Message, error) { return s.ReceiveControl(ctx) }, func(transport.Message) {}) })
+	wg.Go(func() {
+		c.receive(ctx, func() (transport.Message, error) { return s.ReceiveControl(ctx) }, func(transport.Message) {})
+	})
 	wg.Go(func() { c.claims.run(ctx, c.decideClaim, c.reply) })
 	wg.Go(func() { c.findings.run(ctx, c.decideFindings, c.reply) })
 	wg.Go(func() { c.forwards.run(ctx, c.decideForward, c.reply) })

@@ -172,6 +172,7 @@ type view struct {
 	nodes   *cow.Frozen[string, *member]
 	commits *cow.Frozen[anomaly.ID, commit]
 	graph   *incident.GraphView
+	edges   int // in graph
 	set     *incident.View
 }
 
@@ -208,7 +209,7 @@ func newState() (*state, error) {
 
 func (s *state) freeze() *view {
 	return &view{header: s.header, units: s.units.Freeze(), origins: s.origins.Freeze(), series: s.series.Freeze(),
-		nodes: s.nodes.Freeze(), commits: s.commits.Freeze(), graph: s.graph.Freeze(), set: s.set.Freeze()}
+		nodes: s.nodes.Freeze(), commits: s.commits.Freeze(), graph: s.graph.Freeze(), edges: s.graph.Len(), set: s.set.Freeze()}
 }
 
 // getUnit returns the unit to be changed and put back by setUnit.

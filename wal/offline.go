@@ -40,7 +40,7 @@ type TornWrite struct {
 // may look at a log in use. Damage is part of the report; an error means that
 // the folder cannot be read.
 func Inspect(fsys durable.FS, dir string) (Report, error) {
-	v, err := takeSurvey(fsys, dir)
+	v, err := surveyInUse(fsys, dir)
 	if err != nil {
 		return Report{}, fmt.Errorf("inspect: %w", err)
 	}
@@ -49,6 +49,27 @@ func Inspect(fsys durable.FS, dir string) (Report, error) {
 		return Report{}, fmt.Errorf("inspect: %w", err)
 	}
 	return r, nil
+}
+
+// surveyAttempts is how often the survey of a log in use is tried.
+const surveyAttempts = 4
+
+// surveyInUse takes a survey of a log that somebody may be writing. A
+// rotation or a trim during it looks like damage, so only what two surveys
+// agree on counts.
+func surveyInUse(fsys durable.FS, dir string) (v *survey, err error) {
+	var before *CorruptError
+	for range surveyAttempts {
+		v, err = takeSurvey(fsys, dir)
+		if err != nil {
+			continue
+		}
+		if v.corrupt == nil || before != nil && *before == *v.corrupt {
+			break
+		}
+		before = v.corrupt
+	}
+	return v, err
 }
 
 func (v *survey) report(fsys durable.FS) (r Report, err error) {
@@ -76,7 +97,7 @@ func (v *survey) report(fsys durable.FS) (r Report, err error) {
 // segment and of each checkpoint. It changes nothing. Its error wraps
 // [ErrCorrupt] and joins everything found. A torn tail is no fault.
 func Verify(fsys durable.FS, dir string) error {
-	v, err := takeSurvey(fsys, dir)
+	v, err := surveyInUse(fsys, dir)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
@@ -123,7 +144,7 @@ func verifyHash(fsys durable.FS, dir string, s *scan) (err error) {
 // damaged log it visits what lies before the damage and returns a
 // [*CorruptError].
 func Records(fsys durable.FS, dir string, from Seq, visit func(Seq, []byte) error) error {
-	v, err := takeSurvey(fsys, dir)
+	v, err := surveyInUse(fsys, dir)
 	if err != nil {
 		return fmt.Errorf("read records: %w", err)
 	}

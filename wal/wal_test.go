@@ -5,13 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"pando/internal/durable"
 	"pando/internal/durable/faulty"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const dir = "/log"
 
@@ -164,6 +169,43 @@ func TestSecondOpenerIsRefused(t *testing.T) {
 		l, _ = mustOpen(t, o)
 		mustClose(t, l)
 	}
+}
+
+// A log that is appended to, rotated and trimmed all the while is sound at
+// every look.
+func TestInspectALogInUse(t *testing.T) {
+	disk := faulty.New()
+	l, _ := mustOpen(t, small(disk))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := Seq(1); i <= 2000; i++ {
+			if _, err := l.Append(content(i), false); err != nil {
+				t.Error(err)
+				return
+			}
+			if i%50 == 0 {
+				if err := l.TrimBefore(i - 25); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}()
+	for looking := true; looking; {
+		select {
+		case <-done:
+			looking = false
+		default:
+		}
+		r, err := Inspect(disk, dir)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.ErrUnexpectedEOF) {
+			continue // trimmed or sealed under its eyes, four times
+		}
+		if err != nil || r.Damage != nil {
+			t.Fatalf("%+v, %v", r.Damage, err)
+		}
+	}
+	mustClose(t, l)
 }
 
 func TestTrimKeepsWhatIsAskedFor(t *testing.T) {

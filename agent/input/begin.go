@@ -15,12 +15,18 @@ func (t *tail) resumeLineage(l *lineage, st *fileState) error {
 	}
 	var files []candidate
 	if t.known {
-		files = withHeads(t.siblings(l.path))
+		found, err := t.siblings(l.path)
+		if err != nil {
+			return err
+		}
+		if files, err = withHeads(found); err != nil {
+			return err
+		}
 	}
 	if st != nil {
-		head, err := readHead(l.path)
+		head, err := readHead(l.path, st.key)
 		if err != nil {
-			return ignoreMoved(err)
+			return err
 		}
 		files = append(files, candidate{path: l.path, key: st.key, size: st.size, head: head})
 	}
@@ -39,7 +45,7 @@ func (t *tail) resumeLineage(l *lineage, st *fileState) error {
 			for _, f := range opened {
 				f.fd.Close()
 			}
-			return ignoreMoved(err)
+			return err
 		}
 		f.rotated = st == nil || s.index < len(files)-1
 		opened = append(opened, f)
@@ -71,7 +77,7 @@ func (t *tail) any(such func(*mark) bool) bool {
 
 // openAt opens one file of a plan.
 func (t *tail) openAt(l *lineage, c *candidate, s start) (*file, error) {
-	f, err := t.open(c.path, c.key, l.path)
+	f, err := t.open(c.path, c.key, l)
 	if err != nil {
 		return nil, err
 	}

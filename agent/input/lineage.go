@@ -39,7 +39,7 @@ func (t *tail) follow(ctx context.Context, l *lineage) (end bool, fault, err err
 			fault = statErr
 		}
 		if n := len(l.files); n > 0 {
-			l.files[n-1].rotated = true
+			l.files[n-1].retire(now)
 		}
 		if !l.begun {
 			fault = errors.Join(fault, t.resumeLineage(l, nil))
@@ -51,8 +51,9 @@ func (t *tail) follow(ctx context.Context, l *lineage) (end bool, fault, err err
 		l.present = now
 		fault = t.attach(l, st)
 	}
-	if failed := t.checkRotated(l); failed != nil {
-		return false, errors.Join(fault, failed), nil
+	fault = errors.Join(fault, t.checkRotated(l))
+	if errors.Is(fault, errMoved) {
+		return false, nil, nil
 	}
 	for _, f := range slices.Clone(l.files) {
 		if end, err = t.read(ctx, f, now); err != nil || !end {
@@ -78,6 +79,7 @@ func (t *tail) checkRotated(l *lineage) error {
 		if err != nil {
 			return err
 		}
+		f.deleted = st.deleted
 		if err := t.check(l, f, st); err != nil {
 			return err
 		}
@@ -96,7 +98,7 @@ func (t *tail) attach(l *lineage, st fileState) error {
 			last.rotated = false
 			return t.check(l, last, st)
 		}
-		last.rotated = true
+		last.retire(l.present)
 		if err := t.between(l, last); err != nil {
 			return err
 		}
@@ -111,9 +113,9 @@ func (t *tail) openNew(l *lineage, at int, path string, key fileKey, rotated boo
 	if t.adopt(l, key) {
 		return nil
 	}
-	f, err := t.open(path, key, l.path)
+	f, err := t.open(path, key, l)
 	if err != nil {
-		return ignoreMoved(err)
+		return err
 	}
 	if err := f.begin(t.spec.Name, identity{fileKey: key, generation: t.generation()}, [event.Lanes]int64{}); err != nil {
 		f.fd.Close()
@@ -138,19 +140,13 @@ func (t *tail) generation() int {
 	return t.newest
 }
 
-// ignoreMoved drops the errors of a file that was renamed or removed while one
-// looked.
-func ignoreMoved(err error) error {
-	if errors.Is(err, errMoved) || errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
 // between opens the files that came and were rotated away since the last one
 // was: the siblings that are newer than it.
 func (t *tail) between(l *lineage, last *file) error {
-	found := t.siblings(l.path)
+	found, err := t.siblings(l.path)
+	if err != nil {
+		return err
+	}
 	at := slices.IndexFunc(found, func(s sibling) bool { return s.key == last.key })
 	if at < 0 {
 		return nil // moved elsewhere, and later ones with it

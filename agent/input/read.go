@@ -77,7 +77,9 @@ func (t *tail) accept(ctx context.Context, f *file, text []byte, cut, size int64
 }
 
 // finish closes a rotated file that has been quiet for the grace period. A
-// last line without an end is taken as it is then.
+// last line without an end is taken as it is then. The lineage's last file
+// stays open until it has a successor, which is found by it, unless it was
+// deleted.
 func (t *tail) finish(ctx context.Context, l *lineage, f *file, now int64) error {
 	if now-f.quietSince < int64(t.spec.Grace) || !f.atEnd() {
 		return nil
@@ -87,6 +89,9 @@ func (t *tail) finish(ctx context.Context, l *lineage, f *file, now int64) error
 		if err := t.accept(ctx, f, text, cut, size, f.partial); err != nil {
 			return fmt.Errorf("last line of %s: %w", f.path, err)
 		}
+	}
+	if f == l.files[len(l.files)-1] && !f.deleted {
+		return nil
 	}
 	f.fd.Close()
 	t.drop(l, f)

@@ -2,6 +2,9 @@ package input
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,8 +31,21 @@ type sibling struct {
 	suffix string
 }
 
-// siblings lists the rotated files of path, from old to new.
-func (t *tail) siblings(path string) []sibling {
+// siblings lists the rotated files of path, from old to new. A rotation in
+// progress could hide a file from one look, so two must agree; it fails with
+// errMoved if they do not.
+func (t *tail) siblings(path string) ([]sibling, error) {
+	found := t.look(path)
+	again := t.look(path)
+	same := slices.EqualFunc(found, again, func(a, b sibling) bool { return a.key == b.key && a.path == b.path })
+	if !same {
+		return nil, fmt.Errorf("look beside %s: %w", path, errMoved)
+	}
+	return again, nil
+}
+
+// look lists them once.
+func (t *tail) look(path string) []sibling {
 	dir, base := filepath.Split(path)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -75,22 +91,51 @@ func ordinal(suffix string) int {
 	return n
 }
 
-// withHeads reads the first bytes of the siblings; those that cannot be read
+// withHeads reads the first bytes of the siblings. Those that may not be read
 // are left out.
-func withHeads(s []sibling) []candidate {
+func withHeads(s []sibling) ([]candidate, error) {
 	files := make([]candidate, 0, len(s)+1)
 	for _, b := range s {
-		if head, err := readHead(b.path); err == nil {
+		head, err := readHead(b.path, b.key)
+		switch {
+		case errors.Is(err, errMoved):
+			return nil, err
+		case err == nil:
 			b.head = head
 			files = append(files, b.candidate)
 		}
 	}
-	return files
+	return files, nil
 }
 
-// readHead reads the first bytes of a file.
-func readHead(path string) ([]byte, error) {
+// openAs opens the file that had this name and key a moment before; it fails
+// with errMoved if the name is another's, or nobody's, by now.
+func openAs(path string, key fileKey) (*os.File, fileState, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("open %s: %w", path, errMoved)
+	}
+	if err != nil {
+		return nil, fileState{}, err
+	}
+	st, err := statFile(f)
+	if err == nil && st.key != key {
+		err = fmt.Errorf("open %s: %w", path, errMoved)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fileState{}, err
+	}
+	return f, st, nil
+}
+
+// errMoved says that names changed while one looked. It is no fault: the next
+// poll sees them as they are.
+var errMoved = errors.New("another file has this name now")
+
+// readHead reads the first bytes of a file.
+func readHead(path string, key fileKey) ([]byte, error) {
+	f, _, err := openAs(path, key)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ type fileState struct {
 	size    int64
 	mtime   int64 // Unix nanoseconds
 	regular bool
+	deleted bool // no name is left
 }
 
 func statPath(path string) (fileState, error) {
@@ -57,5 +58,6 @@ func stateOf(st *unix.Stat_t) fileState {
 		size:    int64(st.Size),
 		mtime:   st.Mtim.Nano(),
 		regular: uint32(st.Mode)&unix.S_IFMT == unix.S_IFREG,
+		deleted: st.Nlink == 0,
 	}
 }

@@ -34,7 +34,15 @@ type file struct {
 	before     seen  // the last read that found the end
 	partial    seen  // the same, for the first byte of the incomplete line
 	rotated    bool  // the path names another file by now, or none
+	deleted    bool  // no path names it
 	quietSince int64 // monotonic ns of the last growth
+}
+
+// retire notes that the path names the file no more; the grace begins.
+func (f *file) retire(now int64) {
+	if !f.rotated {
+		f.rotated, f.quietSince = true, max(f.quietSince, now)
+	}
 }
 
 // readAt is where the next byte is read.
@@ -76,31 +84,16 @@ func (f *file) position() event.Position {
 // needs no reading again.
 func (f *file) durable(l event.Lane) bool { return f.offset <= f.done[l] }
 
-// open opens path as a file of the lineage, and checks that it is the one that
-// was meant: names change while one looks.
-func (t *tail) open(path string, key fileKey, lineagePath string) (*file, error) {
-	fd, err := os.Open(path)
+// open opens the file that path named a moment before, as one of a lineage.
+func (t *tail) open(path string, key fileKey, l *lineage) (*file, error) {
+	fd, st, err := openAs(path, key)
 	if err != nil {
 		return nil, err
 	}
-	st, err := statFile(fd)
-	if err == nil && st.key != key {
-		err = fmt.Errorf("open %s: %w", path, errMoved)
-	}
-	if err != nil {
-		fd.Close()
-		return nil, err
-	}
-	f := &file{
-		fd: fd, key: key, path: lineagePath,
-		lines: t.newSplitter(), size: st.size, mtime: st.mtime, quietSince: t.clock(),
-	}
-	return f, nil
+	return &file{
+		fd: fd, key: key, path: l.path, lines: t.newSplitter(), size: st.size, mtime: st.mtime, quietSince: t.clock(),
+	}, nil
 }
-
-// errMoved says that a path names another file than a moment before; the next
-// poll sees it as it is.
-var errMoved = errors.New("another file has this name now")
 
 // begin places a file that was just opened.
 func (f *file) begin(name string, id identity, done [event.Lanes]int64) error {

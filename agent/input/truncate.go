@@ -25,63 +25,72 @@ func (t *tail) check(l *lineage, f *file, st fileState) error {
 }
 
 // truncated goes on with a file's next content, which takes the descriptor
-// over. If what was cut was copied
-// away before (logrotate's copytruncate), the rest of it is read there;
-// otherwise what had not been read is lost.
+// over. If what was cut was copied away before (logrotate's copytruncate), the
+// rest of it is read there; otherwise what had not been read is lost. If it
+// fails, f is as it was, and the next poll tries again.
 func (t *tail) truncated(l *lineage, f *file, st fileState) error {
+	found, err := t.siblings(l.path)
+	if err != nil {
+		return err
+	}
 	next := &file{
 		fd: f.fd, key: st.key, path: f.path, lines: t.newSplitter(),
 		size: st.size, mtime: st.mtime, quietSince: t.clock(), before: f.before, rotated: f.rotated,
 	}
-	if err := next.begin(t.spec.Name, identity{fileKey: f.id.fileKey, generation: t.generation()}, [event.Lanes]int64{}); err != nil {
-		return err // f is tried again at the next poll
+	id := identity{fileKey: f.id.fileKey, generation: t.generation()}
+	if err := next.begin(t.spec.Name, id, [event.Lanes]int64{}); err != nil {
+		return err
 	}
-	l.files = slices.Insert(l.files, slices.Index(l.files, f)+1, next)
-	found := t.siblings(l.path)
-	if at := t.readCopy(f, found); at >= 0 {
-		for _, s := range found[at+1:] { // copies of contents that came and went since
-			if s.key == next.key {
-				break // the file itself was renamed; what follows is newer
-			}
-			if t.isOpen(s.key) {
-				continue
-			}
-			if err := t.openNew(l, slices.Index(l.files, next), s.path, s.key, true); err != nil {
-				return err
-			}
-		}
-		t.log.Info("file truncated, rest read from its copy", "path", l.path, "copy", f.fd.Name())
-	} else {
+	fd, at := t.findCopy(f, found)
+	if fd == nil {
 		lost := max(0, f.size-f.offset)
 		t.counts.count(lostTruncated, lost)
 		t.log.Warn("file truncated", "path", l.path, "read_to", f.offset, "size_was", f.size, "lost_bytes_at_least", lost)
+		l.files = slices.Insert(l.files, slices.Index(l.files, f)+1, next)
 		t.drop(l, f)
+		return nil
 	}
+	place := slices.Index(l.files, f) + 1
+	for _, s := range found[at+1:] { // copies of contents that came and went since
+		if s.key == st.key {
+			break // the file itself was renamed; what follows is newer
+		}
+		if !t.isOpen(s.key) {
+			if err := t.openNew(l, place, s.path, s.key, true); err != nil {
+				fd.Close()
+				return err
+			}
+		}
+		if place < len(l.files) && l.files[place].key == s.key {
+			place++
+		}
+	}
+	t.log.Info("file truncated, rest read from its copy", "path", l.path, "copy", fd.Name())
+	f.fd, f.key, f.size, f.rotated = fd, found[at].key, found[at].size, true
+	l.files = slices.Insert(l.files, place, next)
 	return nil
 }
 
-// readCopy lets f go on in a copy of its old content, if there is one among
-// the siblings, and returns which it is, or -1.
-func (t *tail) readCopy(f *file, found []sibling) int {
+// findCopy opens the newest sibling that holds f's old content, and returns
+// which it is; nil if there is none.
+func (t *tail) findCopy(f *file, found []sibling) (*os.File, int) {
 	if f.id.length == 0 {
-		return -1
+		return nil, 0
 	}
 	for i, s := range slices.Backward(found) {
 		if s.size < f.size || t.isOpen(s.key) {
 			continue
 		}
-		fd, err := os.Open(s.path)
+		fd, _, err := openAs(s.path, s.key)
 		if err != nil {
 			continue
 		}
-		if head, err := headOf(fd, headBytes); err != nil || !f.id.isOf(head) {
-			fd.Close()
-			continue
+		if head, err := headOf(fd, headBytes); err == nil && f.id.isOf(head) {
+			return fd, i
 		}
-		f.fd, f.key, f.size, f.rotated = fd, s.key, s.size, true
-		return i
+		fd.Close()
 	}
-	return -1
+	return nil, 0
 }
 
 // drop takes a file that is done with out of its lineage and retires its

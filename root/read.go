@@ -1,0 +1,306 @@
+//go:build !zos
+
+package root
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"pando/event"
+	"pando/root/consensus"
+	"pando/root/incident"
+	"pando/stream"
+	"pando/stream/anomaly"
+)
+
+// ErrUnknown reports an incident that is not, or not any more, in the state.
+var ErrUnknown = errors.New("no such incident")
+
+// Times in what follows are root time in nanoseconds since the Unix epoch.
+
+// Incident is an incident in a list.
+type Incident struct {
+	ID       string   `json:"id"`
+	Status   string   `json:"status"` // open, resolved, settled
+	Opened   int64    `json:"opened"`
+	Changed  int64    `json:"changed"`
+	Resolved int64    `json:"resolved,omitempty"`
+	First    string   `json:"first"` // the component at which it began
+	Severity int      `json:"severity"`
+	Entities []string `json:"entities"` // in causal order
+	Findings int      `json:"findings"`
+	Summary  string   `json:"summary"` // of the onset
+}
+
+// IncidentDetail is one incident with its timeline and evidence.
+type IncidentDetail struct {
+	ID       string    `json:"id"`
+	Status   string    `json:"status"`
+	Revision uint64    `json:"revision"`
+	Opened   int64     `json:"opened"`
+	Changed  int64     `json:"changed"`
+	Resolved int64     `json:"resolved,omitempty"`
+	First    string    `json:"first"`
+	Severity int       `json:"severity"`
+	Entities []string  `json:"entities"`
+	Aliases  []string  `json:"aliases,omitempty"` // ids of incidents that were merged into it
+	Index    uint64    `json:"index"`             // of the newest Raft entry that the answer rests on
+	Findings []Finding `json:"findings"`          // in causal order
+}
+
+// Finding is a line of an incident's timeline.
+type Finding struct {
+	ID        string     `json:"id"`
+	Revision  uint32     `json:"revision"`
+	Entity    string     `json:"entity"`
+	Signal    string     `json:"signal"`
+	Class     string     `json:"class"`
+	Detector  string     `json:"detector"`
+	Rule      string     `json:"rule,omitempty"`
+	Relation  string     `json:"relation"` // to the onset: before, after, concurrent
+	Direct    bool       `json:"direct"`   // the relation needs no third finding in between
+	Onset     Interval   `json:"onset"`
+	Point     int64      `json:"point"`
+	Decided   int64      `json:"decided"`
+	Committed int64      `json:"committed,omitempty"`
+	Index     uint64     `json:"index,omitempty"` // of the entry that committed it first
+	Severity  int        `json:"severity"`
+	Score     int64      `json:"score"`
+	Summary   string     `json:"summary"`
+	Baseline  string     `json:"baseline,omitempty"`
+	Peer      string     `json:"peer,omitempty"`
+	Ended     bool       `json:"ended"`
+	Evidence  []Evidence `json:"evidence"`
+}
+
+// Interval is a time with its error.
+type Interval struct {
+	Lo int64 `json:"lo"`
+	Hi int64 `json:"hi"`
+}
+
+// Evidence is a range of events of one unit, both ends included.
+type Evidence struct {
+	Unit string `json:"unit"`
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
+}
+
+// Unit is how far one unit is settled, and what that adds up to.
+type Unit struct {
+	Origin     string  `json:"origin"`
+	WAL        string  `json:"wal"`
+	Lane       string  `json:"lane"`
+	Relay      string  `json:"relay,omitempty"` // that owns it
+	Term       string  `json:"term"`
+	Settled    uint64  `json:"settled"`
+	Chain      string  `json:"chain"` // at settled, hexadecimal
+	Closed     bool    `json:"closed"`
+	Current    bool    `json:"current"` // its WAL id is its agent's newest
+	Events     uint64  `json:"events"`  // heartbeats not included
+	Heartbeats uint64  `json:"heartbeats"`
+	Folded     uint64  `json:"folded"`
+	Unsummed   uint64  `json:"unsummed"`
+	Sum        float64 `json:"sum"`
+	SumExact   string  `json:"sum_exact"` // decimal
+}
+
+// Series is what one series adds up to.
+type Series struct {
+	Entity   string  `json:"entity"`
+	Signal   string  `json:"signal"`
+	Count    uint64  `json:"count"`
+	Backlog  uint64  `json:"backlog"` // of count, read far behind their source
+	Sum      float64 `json:"sum"`
+	SumExact string  `json:"sum_exact"`
+	Severity int     `json:"severity"`
+	First    int64   `json:"first"` // start of the first pane
+	Last     int64   `json:"last"`  // start of the last pane
+}
+
+// read returns a state that holds everything that was acknowledged before the
+// call, or, if stale is allowed, what this root has.
+func (r *Root) read(ctx context.Context, stale bool) (*view, error) {
+	if stale {
+		return r.fsm.view(), nil
+	}
+	err := r.node.Linearizable(ctx)
+	if err == nil {
+		return r.fsm.view(), nil
+	}
+	if !errors.Is(err, consensus.ErrNotLeader) {
+		return nil, err
+	}
+	index, err := r.link.readIndex(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("linearizable read through the leader, %q: %w", r.Leader(), err)
+	}
+	for {
+		v, moved := r.fsm.next()
+		if v.index >= index {
+			return v, nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// Incidents lists the incidents that are kept: the settled ones first, then
+// those that are open or resolved, in the order of their opening. The read is
+// linearizable unless stale is set; without a quorum it fails.
+func (r *Root) Incidents(ctx context.Context, stale bool) ([]Incident, error) {
+	v, err := r.read(ctx, stale)
+	if err != nil {
+		return nil, fmt.Errorf("incidents: %w", err)
+	}
+	out := []Incident{}
+	for _, i := range v.set.Incidents() {
+		out = append(out, Incident{ID: i.ID, Status: i.Status.String(), Opened: i.Opened, Changed: i.Changed, Resolved: i.Resolved,
+			First: i.First, Severity: int(i.Severity), Entities: i.Entities(), Findings: len(i.Findings), Summary: i.Onset().Summary})
+	}
+	return out, nil
+}
+
+// Incident returns one incident by its id or an alias of it; the error wraps
+// [ErrUnknown] if there is none.
+func (r *Root) Incident(ctx context.Context, id string, stale bool) (IncidentDetail, error) {
+	v, err := r.read(ctx, stale)
+	if err != nil {
+		return IncidentDetail{}, fmt.Errorf("incident: %w", err)
+	}
+	i := v.set.Get(id)
+	if i == nil {
+		return IncidentDetail{}, fmt.Errorf("%s: %w", id, ErrUnknown)
+	}
+	d := IncidentDetail{ID: i.ID, Status: i.Status.String(), Revision: i.Revision, Opened: i.Opened, Changed: i.Changed, Resolved: i.Resolved,
+		First: i.First, Severity: int(i.Severity), Entities: i.Entities(), Aliases: v.set.Aliases(i.ID), Index: v.index}
+	for _, e := range i.Timeline() {
+		d.Findings = append(d.Findings, v.finding(e))
+	}
+	return d, nil
+}
+
+func (v *view) finding(e incident.Entry) Finding {
+	f := e.Finding
+	out := Finding{ID: f.ID.String(), Revision: f.Revision, Entity: f.Series.Entity, Signal: f.Series.Signal, Class: f.Class.String(),
+		Detector: f.Detector, Rule: f.Rule, Relation: e.Relation.String(), Direct: e.Direct, Onset: Interval{f.Onset.Lo, f.Onset.Hi},
+		Point: f.Point, Decided: f.Decided, Severity: int(f.Severity), Score: f.Score, Summary: f.Summary, Baseline: f.Baseline,
+		Peer: f.Peer, Ended: f.Ended, Evidence: evidence(f)}
+	if c, ok := v.commits.Get(f.ID); ok {
+		out.Committed, out.Index = c.at, c.index
+	}
+	return out
+}
+
+func evidence(f *anomaly.Finding) []Evidence {
+	out := []Evidence{}
+	for _, ref := range f.Evidence {
+		out = append(out, Evidence{ref.Unit.String(), ref.From, ref.To})
+	}
+	return out
+}
+
+// Units returns all units, in their order.
+func (r *Root) Units(ctx context.Context, stale bool) ([]Unit, error) {
+	v, err := r.read(ctx, stale)
+	if err != nil {
+		return nil, fmt.Errorf("units: %w", err)
+	}
+	out := make([]Unit, 0, v.units.Len())
+	v.units.Ascend(func(id event.Unit, u *unit) bool {
+		o, _ := v.origins.Get(id.Origin)
+		out = append(out, Unit{Origin: id.Origin, WAL: id.WAL.String(), Lane: id.Lane.String(), Relay: u.owner.Relay, Term: u.owner.Term.String(),
+			Settled: u.owner.Settled, Chain: fmt.Sprintf("%x", u.owner.Chain[:]), Closed: u.owner.Closed, Current: o != nil && o.Current == id.WAL,
+			Events: u.events, Heartbeats: u.heartbeats, Folded: u.folded, Unsummed: u.unsummed, Sum: u.sum.Float(), SumExact: u.sum.String()})
+		return true
+	})
+	return out, nil
+}
+
+// Series returns all series, by entity and signal.
+func (r *Root) Series(ctx context.Context, stale bool) ([]Series, error) {
+	v, err := r.read(ctx, stale)
+	if err != nil {
+		return nil, fmt.Errorf("series: %w", err)
+	}
+	out := make([]Series, 0, v.series.Len())
+	v.series.Ascend(func(id stream.Series, t *total) bool {
+		out = append(out, Series{Entity: id.Entity, Signal: id.Signal, Count: t.count, Backlog: t.backlog, Sum: t.sum.Float(), SumExact: t.sum.String(),
+			Severity: int(t.severity), First: t.first.Start(), Last: t.last.Start()})
+		return true
+	})
+	return out, nil
+}
+
+// Changes returns the changes of incidents that entries from index on made,
+// as far as they are kept, and a channel that is closed when there may be
+// more.
+func (r *Root) Changes(from uint64) ([]Change, <-chan struct{}) {
+	v, moved := r.fsm.next()
+	at := len(v.changes)
+	for at > 0 && v.changes[at-1].Index >= from {
+		at--
+	}
+	return v.changes[at:], moved
+}
+
+// State is how this root and its group are.
+type State struct {
+	Name       string     `json:"name"`
+	State      string     `json:"state"` // leader, follower, candidate, shutdown, stopped
+	Ready      bool       `json:"ready"` // a leader is known
+	Leader     string     `json:"leader"`
+	Term       uint64     `json:"term"`
+	Commit     uint64     `json:"commit_index"`
+	Applied    uint64     `json:"applied_index"`
+	Snapshot   uint64     `json:"snapshot_index"`
+	Now        int64      `json:"now"`      // root time here
+	Commands   uint64     `json:"commands"` // applied since the group began
+	Marked     uint64     `json:"marked"`   // commands up to the newest comparison of states
+	Agreed     int        `json:"agreed"`   // members whose state was the same there
+	Units      int        `json:"units"`
+	Agents     int        `json:"agents"`
+	Series     int        `json:"series"`
+	Incidents  int        `json:"incidents_open"`
+	Detection  Detections `json:"detection_ms"`
+	Counters   Counters   `json:"counters"`
+	Correlated struct {
+		Findings uint64 `json:"findings"`
+		Dropped  uint64 `json:"dropped"`
+		Late     uint64 `json:"late"`
+		Edges    int    `json:"edges"`
+	} `json:"correlation"`
+}
+
+// State returns this root's view of itself and its group.
+func (r *Root) State() State {
+	st, v := r.node.Stats(), r.fsm.view()
+	s := State{Name: r.name, State: r.Status().State, Leader: r.Leader(), Ready: r.Leader() != "", Term: st.Term, Commit: st.CommitIndex,
+		Applied: st.AppliedIndex, Snapshot: st.SnapshotIndex, Now: r.time.Now(), Commands: v.count, Marked: v.mark.number,
+		Units: v.units.Len(), Agents: v.origins.Len(), Series: v.series.Len(), Incidents: v.openIncidents(), Detection: r.Detections(), Counters: v.counts}
+	for _, x := range v.mark.votes {
+		if x.hash == v.mark.hash {
+			s.Agreed++
+		}
+	}
+	c := v.set.Counts()
+	s.Correlated.Findings, s.Correlated.Dropped, s.Correlated.Late = uint64(c.Findings), c.Dropped, c.Late
+	s.Correlated.Edges = v.edges
+	return s
+}
+
+// Health reports why this root does not serve, or nil: it leads, or knows who
+// does.
+func (r *Root) Health() error {
+	if st := r.node.Stats().State; st == "Shutdown" || st == "Stopped" {
+		return fmt.Errorf("raft is %s", st)
+	}
+	if r.Leader() == "" {
+		return ErrNoLeader
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+//go:build !zos
+
+package root
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"pando/event"
+	"pando/internal/ops"
+	"pando/transport"
+	"pando/tree/status"
+	"pando/tree/wire"
+)
+
+const (
+	// reportEvery is how often a follower tells the leader how it is.
+	reportEvery = time.Second
+	// silentAfter is how old a report may be before its node counts as
+	// silent: five were missed.
+	silentAfter = 5 * time.Second
+	// forgetAfter drops reports of nodes that are long gone.
+	forgetAfter = time.Hour
+)
+
+// States of nodes that others report on.
+const (
+	stateLive   = "live"
+	stateSilent = "silent"
+)
+
+// heard is a report and when it came, on this process's clock.
+type heard struct {
+	report status.Report
+	at     time.Time
+}
+
+// Tree is what is known of every node.
+type Tree struct {
+	Leader string        `json:"leader"`
+	Nodes  []status.Node `json:"nodes"` // roots, relays, agents; each by name
+}
+
+// hear takes a node's report on itself and its children.
+func (r *Root) hear(peer transport.Identity, body []byte) error {
+	var m wire.Status
+	if err := wire.Decode(body, &m); err != nil {
+		return fmt.Errorf("%w: status: %w", errMalformed, err)
+	}
+	var rep status.Report
+	if err := json.Unmarshal(m.JSON, &rep); err != nil {
+		return fmt.Errorf("%w: status: %w", errMalformed, err)
+	}
+	// Who it is stands in the certificate.
+	rep.Node.Name, rep.Node.Role, rep.Node.Region = peer.Node(), string(peer.Role), peer.Region
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(r.statuses, func(_ string, h heard) bool { return now.Sub(h.at) > forgetAfter })
+	if _, known := r.statuses[rep.Node.Name]; known || len(r.statuses) < MaxNodes {
+		r.statuses[rep.Node.Name] = heard{rep, now}
+	}
+	return nil
+}
+
+// report tells the leader how this root is.
+func (r *Root) report(ctx context.Context) {
+	for pause(ctx, reportEvery) {
+		r.link.tell(ctx, r.Status())
+	}
+}
+
+// Status is this root's report on itself.
+func (r *Root) Status() status.Node {
+	st := r.node.Stats()
+	n := status.Node{Name: r.name, Role: string(r.self.Role), Region: r.self.Region, State: strings.ToLower(st.State), Version: ops.ReadVersion().String(),
+		Address: r.Addr(), Lag: int64(st.CommitIndex - min(st.AppliedIndex, st.CommitIndex)), AsOf: r.time.Now()}
+	if s, ok := r.server(r.name); ok {
+		n.API = s.API
+	}
+	now := r.time.Now()
+	n.SkewNs, n.Skewed = r.opts.Wall()-now, true
+	if !r.leading.Load() {
+		n.Parent = r.Leader()
+		if m, ok := r.clock.Mapping(); ok {
+			n.SkewBoundNs = m.Bound
+		}
+	}
+	r.fsm.view().units.Ascend(func(_ event.Unit, u *unit) bool { n.Events += u.events + u.heartbeats; return true })
+	return n
+}
+
+// Tree puts together what the roots, the relays and the replicated state say.
+// Reports come to the leader; another root knows only of itself and of what
+// was ever registered.
+func (r *Root) Tree() Tree {
+	v := r.fsm.view()
+	b := treeBuilder{nodes: map[string]status.Node{}}
+	self := r.Status()
+	b.put(self)
+	r.mu.Lock()
+	for _, h := range r.statuses {
+		b.report(h)
+	}
+	r.mu.Unlock()
+	for _, s := range r.Servers() {
+		region, _ := splitNode(s.Name)
+		b.fallback(status.Node{Name: s.Name, Role: string(transport.RoleRoot), Region: region, Address: s.Addr, API: s.API, State: stateSilent})
+	}
+	v.nodes.Ascend(func(name string, m *member) bool {
+		b.fallback(status.Node{Name: name, Role: m.role, Region: m.region, Address: m.addr, State: stateSilent, AsOf: m.at})
+		return true
+	})
+	v.origins.Ascend(func(name string, o *origin) bool {
+		region, _ := splitNode(name)
+		b.fallback(status.Node{Name: name, Role: string(transport.RoleAgent), Region: region, Parent: o.relay, WAL: o.Current.String(), State: stateSilent, AsOf: o.at})
+		return true
+	})
+	return Tree{Leader: r.Leader(), Nodes: b.sorted()}
+}
+
+// treeBuilder collects nodes; of two words on one node the newer counts.
+type treeBuilder struct{ nodes map[string]status.Node }
+
+func (b *treeBuilder) put(n status.Node) {
+	if old, ok := b.nodes[n.Name]; !ok || old.AsOf <= n.AsOf {
+		b.nodes[n.Name] = n
+	}
+}
+
+// fallback adds a node that nobody reports on.
+func (b *treeBuilder) fallback(n status.Node) {
+	if _, ok := b.nodes[n.Name]; !ok {
+		b.nodes[n.Name] = n
+	}
+}
+
+// report adds a node and its children. When the report is old, nothing can be
+// said of them.
+func (b *treeBuilder) report(h heard) {
+	silent := time.Since(h.at) > silentAfter
+	n := h.report.Node
+	if n.State == "" {
+		n.State = stateLive
+	}
+	if silent {
+		n.State = stateSilent
+	}
+	b.put(n)
+	for _, c := range h.report.Children {
+		if c.Name == "" {
+			continue
+		}
+		if c.Parent == "" {
+			c.Parent = n.Name
+		}
+		if silent {
+			c.State = stateSilent
+		}
+		b.put(c)
+	}
+}
+
+func (b *treeBuilder) sorted() []status.Node {
+	rank := map[string]int{string(transport.RoleRoot): 0, string(transport.RoleRelay): 1, string(transport.RoleAgent): 2}
+	return slices.SortedFunc(maps.Values(b.nodes), func(x, y status.Node) int {
+		return cmp.Or(cmp.Compare(rank[x.Role], rank[y.Role]), strings.Compare(x.Name, y.Name))
+	})
+}
+
+// splitNode divides region/name.
+func splitNode(node string) (region, name string) {
+	region, name, _ = strings.Cut(node, "/")
+	return region, name
+}
+
+// host is an address without its port.
+func host(addr string) string {
+	h, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	return h
+}
