@@ -46,6 +46,7 @@ type tree struct {
 	log       *slog.Logger
 	authority authority
 	profile   Profile
+	guard     func(http.Handler) http.Handler // of the APIs, or nil
 
 	roots  []*root.Root
 	relays []*relay.Relay
@@ -81,8 +82,8 @@ func (c *crew) stop() {
 }
 
 // plant starts a tree in a folder. A failed plant stops what it started.
-func plant(ctx context.Context, dir string, p Profile, hosts []*host, log *slog.Logger) (_ *tree, err error) {
-	t := &tree{dir: dir, log: log, profile: p, top: newCrew(), middle: newCrew(), bottom: newCrew(), failed: make(chan error, 1)}
+func plant(ctx context.Context, dir string, o Options, hosts []*host, log *slog.Logger) (_ *tree, err error) {
+	t := &tree{dir: dir, log: log, profile: o.Profile, guard: o.Guard, top: newCrew(), middle: newCrew(), bottom: newCrew(), failed: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			t.stop()
@@ -145,9 +146,20 @@ func (t *tree) endpoints(c *transport.Credentials) (*ops.Server, *prometheus.Reg
 	return s, reg, err
 }
 
-func ready(s *ops.Server, api http.Handler, health func() error) {
+// role is what the three roles have in common.
+type role interface {
+	API() http.Handler
+	Health() error
+}
+
+// mount puts a node's API and its health at its endpoints.
+func (t *tree) mount(s *ops.Server, r role) {
+	api := r.API()
+	if t.guard != nil {
+		api = t.guard(api)
+	}
 	s.Handle("/v1/", api)
-	s.Check(ops.Check{Name: "role", Probe: func(context.Context) error { return health() }})
+	s.Check(ops.Check{Name: "role", Probe: func(context.Context) error { return r.Health() }})
 }
 
 func (t *tree) plantRoots() error {
@@ -170,7 +182,7 @@ func (t *tree) plantRoots() error {
 		if err != nil {
 			return err
 		}
-		ready(s, r.API(), r.Health)
+		t.mount(s, r)
 		t.roots, ends, t.api = append(t.roots, r), append(ends, s), append(t.api, s.APIAddr().String())
 		servers = append(servers, root.Server{Name: r.Name(), Raft: r.RaftAddr(), Addr: r.Addr(), API: "https://" + s.APIAddr().String()})
 	}
@@ -204,13 +216,13 @@ func (t *tree) plantRelays() error {
 		g.RejoinEvery = time.Second
 		o := relay.DefaultOptions()
 		o.Dir, o.Credentials, o.Listen, o.Roots = t.path("relay", name), creds, loopback, addrs
-		o.Detectors, o.Gossip, o.API = t.profile.detectors(), &g, "https://"+s.APIAddr().String()
+		o.Detectors, o.Gossip, o.API = t.profile.detectors(), &g, s.APIAddr().String()
 		o.SegmentBytes, o.Logger, o.Registerer = segmentBytes, t.log, reg
 		r, err := relay.New(o)
 		if err != nil {
 			return err
 		}
-		ready(s, r.API(), r.Health)
+		t.mount(s, r)
 		t.relays, seeds = append(t.relays, r), append(seeds, r.GossipAddr())
 		t.serve(t.middle, r.Name(), s, r.Run)
 	}
@@ -237,7 +249,7 @@ func (t *tree) plantAgent(h *host) error {
 	if err != nil {
 		return err
 	}
-	ready(s, a.API(), a.Health)
+	t.mount(s, a)
 	t.leaves = append(t.leaves, &leaf{host: h, agent: a})
 	t.serve(t.bottom, a.Name(), s, a.Run)
 	return nil

@@ -1,0 +1,61 @@
+package relay
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"pando/event"
+	"pando/event/clock"
+	"pando/tree/custody"
+	"pando/tree/journal"
+	"pando/tree/wire"
+	"pando/wal"
+)
+
+// BenchmarkStep steps batches of 1024 metric-like events of one agent through
+// a core: custody, chain, decoding, panes, detectors, sections.
+func BenchmarkStep(b *testing.B) {
+	const batches, size = 64, 1024
+	rng := rand.New(rand.NewPCG(1, 1))
+	zipf := rand.NewZipf(rng, 1.1, 1, 3999)
+	chain, bodies := event.Hash{}, make([][]byte, batches)
+	for i := range bodies {
+		batch := event.Batch{Unit: event.Unit{Origin: "eu/a", WAL: 7, Lane: event.Bulk}, First: uint64(i*size) + 1, Boot: clock.Boot{1},
+			Positions: []event.Position{{Source: "s"}}}
+		for k := range size {
+			n, at := zipf.Uint64(), int64(i*size+k)*1e5
+			batch.Events = append(batch.Events, event.Event{Seq: batch.First + uint64(k), Kind: event.Metric, Criticality: 2, Source: "s",
+				Entity: fmt.Sprintf("svc/%d", n/20), Signal: fmt.Sprintf("metric.%d", n%20), Value: rng.ExpFloat64(), Stamp: event.Stamp{Lo: at, Hi: at, Point: at}})
+		}
+		bytes, err := batch.Encode(nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		m := wire.Batch{Before: chain, DurableTo: batch.Last(), Mapped: true, Map: clock.Mapping{Boot: clock.Boot{1}, Offset: 1e18}, Bytes: bytes}
+		chain = event.Chain(chain, bytes)
+		bodies[i] = encodeArrival(1, uint8(event.Bulk), 1e18, wire.Encode(&m).Body)
+	}
+	o := opening{Session: 1, Origin: "eu/a", HLC: 1, Open: wire.Open{WAL: 7, Term: custody.Term{Epoch: 1, Session: 1},
+		Offers: [event.Lanes]custody.Offer{{From: 1}, {From: 1, Last: batches * size, Synced: batches * size}}}}
+	said := 0
+	for b.Loop() {
+		c, err := newCore("eu/r", func(wal.Seq) (uint8, []byte, error) { panic("nothing is fetched") })
+		if err != nil {
+			b.Fatal(err)
+		}
+		step := func(at wal.Seq, kind uint8, body []byte) {
+			if err := c.Step(at, kind, body, func(o journal.Output) { said += len(o.Body) }); err != nil {
+				b.Fatal(err)
+			}
+		}
+		step(1, recUplink, encodeNumbers(1))
+		step(2, recOpen, o.encode())
+		for i, body := range bodies {
+			step(wal.Seq(3+i), recBatch, body)
+		}
+		step(100, recTick, encodeTick(2e18))
+	}
+	b.ReportMetric(float64(batches*size)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(len(bodies[1]))/size, "bytes/event")
+}
