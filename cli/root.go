@@ -40,7 +40,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 //
 //	pando
 //	├── agent, relay, root                  a node
-//	├── tree, tap, incident                 ask a running tree
+//	├── tree, tap, incident, series         ask a running tree
 //	├── replay, wal inspect|verify|repair   look at a stopped node
 //	├── ca init|issue, gossip keygen        make certificates and keys
 //	├── config check
@@ -52,7 +52,6 @@ func newRoot(e *env) *cobra.Command {
 		newCompletion(e),
 		newConfig(e),
 		newExitCodes(e),
-		newIncident(e),
 		newTap(e),
 		newTree(e),
 		newVersion(e),

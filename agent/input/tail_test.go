@@ -316,6 +316,7 @@ func TestTailWhileWriting(t *testing.T) {
 	var sum float64
 	f, err := os.Create(h.path)
 	h.must(err)
+	until(t, "the file to be found", func() bool { return src.Status().Readable })
 	for n := 1; n <= lines; n++ {
 		_, err := fmt.Fprintf(f, "n=%d some text\n", n)
 		h.must(err)
