@@ -98,7 +98,7 @@ func replay(dir, role string) (replayView, error) {
 		if len(roles) == 1 || errors.As(err, &damage) || errors.Is(err, wal.ErrLocked) {
 			return replayView{}, withLockHint(err)
 		}
-		tries = append(tries, fmt.Errorf("as a %s: %w", r, err))
+		tries = append(tries, fmt.Errorf("read as %s: %w", r, err))
 	}
 	return replayView{}, withHint(fmt.Errorf("replay %s: %w", dir, errors.Join(tries...)), "give --role if the folder's role is known")
 }

@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"pando/agent/input"
+	"pando/root"
 )
 
 // Options say how to run.
@@ -65,6 +66,8 @@ type run struct {
 	writers []*writer
 	leaves  []*leaf // of the writers, by position
 	summary Summary
+
+	timelines []root.IncidentDetail // of the incidents at the end
 }
 
 // Run plays the scenario and verifies what came of it. The summary is valid
@@ -217,7 +220,7 @@ func (r *run) perform(ctx context.Context) error {
 	start := time.Now()
 	for _, w := range r.writers {
 		writing.Go(func() {
-			if err := w.run(ctx, start); err != nil {
+			if err := w.run(ctx, w.source.lines, start); err != nil {
 				cancel(err)
 			}
 		})

@@ -270,7 +270,11 @@ func (t *tree) path(role, name string) string { return filepath.Join(t.dir, role
 // look is how often the demonstration looks whether something has come true.
 const look = 20 * time.Millisecond
 
-// await waits until a condition holds; what says what is waited for.
+// errLate says that something did not come true in time.
+var errLate = errors.New("too late")
+
+// await waits until a condition holds; what says what is waited for. The error
+// wraps errLate if only time ran out.
 func (t *tree) await(ctx context.Context, what string, limit time.Duration, holds func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -283,7 +287,7 @@ func (t *tree) await(ctx context.Context, what string, limit time.Duration, hold
 		case err := <-t.failed:
 			return fmt.Errorf("while waiting for %s: %w", what, err)
 		case <-ctx.Done():
-			return fmt.Errorf("%s: not within %v: %w", what, limit, last)
+			return fmt.Errorf("%s: %w, not within %v: %w", what, errLate, limit, last)
 		case <-time.After(look):
 		}
 	}

@@ -38,7 +38,7 @@ type writer struct {
 	skew    time.Duration
 	out     io.WriteCloser
 	table   *charmap.Charmap // nil: UTF-8
-	written atomic.Uint64    // lines
+	written atomic.Uint64    // lines, which is also the last running number
 	tallies map[stream.Series]tally
 	buffer  []byte
 }
@@ -69,11 +69,12 @@ func openWriter(ctx context.Context, h *host, s *source, address string) (*write
 // look at files.
 const tick = 4 * time.Millisecond
 
-// run writes the lines from start on. It ends early with ctx.
-func (w *writer) run(ctx context.Context, start time.Time) error {
+// run writes lines from start on. It ends early with ctx.
+func (w *writer) run(ctx context.Context, lines []line, start time.Time) error {
 	t := time.NewTicker(tick)
 	defer t.Stop()
-	for next := 0; next < len(w.source.lines); {
+	base := int(w.written.Load())
+	for next := 0; next < len(lines); {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -81,9 +82,9 @@ func (w *writer) run(ctx context.Context, start time.Time) error {
 		}
 		first := next
 		w.buffer = w.buffer[:0]
-		for since := time.Since(start); next < len(w.source.lines) && w.source.lines[next].at <= since; next++ {
-			l := &w.source.lines[next]
-			w.append(l.text(next+1, time.Now().Add(w.skew)))
+		for since := time.Since(start); next < len(lines) && lines[next].at <= since; next++ {
+			l := &lines[next]
+			w.append(l.text(base+next+1, time.Now().Add(w.skew)))
 		}
 		if first == next {
 			continue
@@ -92,10 +93,10 @@ func (w *writer) run(ctx context.Context, start time.Time) error {
 			return fmt.Errorf("write %s: %w", w.source.spec.Name, err)
 		}
 		for i := first; i < next; i++ {
-			series := w.source.lines[i].series
-			w.tallies[series] = w.tallies[series].plus(i + 1)
+			series := lines[i].series
+			w.tallies[series] = w.tallies[series].plus(base + i + 1)
 		}
-		w.written.Store(uint64(next))
+		w.written.Store(uint64(base + next))
 	}
 	return nil
 }

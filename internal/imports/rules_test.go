@@ -27,6 +27,7 @@ func floors() []floor {
 		{name: "parts of roles", packages: []string{"agent/...", "root/..."}, together: true},
 		{name: "roles", packages: []string{"agent", "relay", "root"}},
 		{name: "simulation", packages: []string{"sim", "sim/..."}, together: true},
+		{name: "demonstration", packages: []string{"cli/demo"}},
 		{name: "command line", packages: []string{"cli"}},
 		{name: "program", packages: []string{"."}},
 	}

@@ -1,0 +1,493 @@
+//go:build !zos
+
+package root
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"pando/event"
+	"pando/internal/pack"
+	"pando/root/consensus"
+	"pando/stream"
+	"pando/stream/anomaly"
+	"pando/tree/custody"
+	"pando/tree/wire"
+)
+
+const agent = "eu/a1"
+
+func TestOwnerSettlesInOrder(t *testing.T) {
+	s := newStage(t)
+	u := critical(agent, 1)
+	if a := s.claim("eu/r1", agent, 1, term(1, 1), 10); !a.Granted || a.Closed || a.ID != 7 {
+		t.Fatalf("first claim: %+v", a)
+	}
+	first := section("eu/r1", u, term(1, 1), 1, 5)
+	s.want(s.digest("eu/r1", first), custody.Apply, 5)
+	s.want(s.digest("eu/r1", first), custody.SkipPosition, 5) // the same again
+	s.want(s.digest("eu/r1", section("eu/r1", u, term(1, 1), 8, 9)), custody.SkipPosition, 5)
+	s.want(s.digest("eu/r1", section("eu/r1", u, term(1, 1), 6, 9)), custody.Apply, 9)
+	s.counted(u, 9)
+	v := s.f.view()
+	total, _ := v.series.Get(stream.Series{Entity: "shop/" + agent, Signal: "http.200"})
+	if total == nil || total.count != 9 || total.sum.String() != "9" {
+		t.Fatalf("series: %+v", total)
+	}
+	if v.edges != 1 {
+		t.Fatalf("%d edges", v.edges)
+	}
+}
+
+func TestHigherTermTakesUnitOver(t *testing.T) {
+	s := newStage(t)
+	u := critical(agent, 1)
+	s.claim("eu/r1", agent, 1, term(1, 1), 10)
+	s.want(s.digest("eu/r1", section("eu/r1", u, term(1, 1), 1, 5)), custody.Apply, 5)
+	a := s.claim("eu/r2", agent, 1, term(1, 2), 11)
+	if !a.Granted || a.Settled[0] != 5 || a.Chain[0] != chain(u, 5) {
+		t.Fatalf("second relay's claim: %+v", a)
+	}
+	if again := s.claim("eu/r2", agent, 1, term(1, 2), 11); !again.Granted {
+		t.Fatalf("a retry was refused: %+v", again)
+	}
+	if late := s.claim("eu/r1", agent, 1, term(1, 1), 10); late.Granted || late.Known != term(1, 2) {
+		t.Fatalf("the old term was granted: %+v", late)
+	}
+	s.want(s.digest("eu/r1", section("eu/r1", u, term(1, 1), 6, 7)), custody.SkipTerm, 5)
+	// A relay cannot speak in another's name: the certificate counts.
+	s.want(s.digest("eu/r1", section("eu/r2", u, term(1, 2), 6, 7)), custody.SkipTerm, 5)
+	s.want(s.digest("eu/r2", section("eu/r2", u, term(1, 2), 6, 7)), custody.Apply, 7)
+	s.counted(u, 7)
+	if o, _ := s.f.view().origins.Get(agent); o.relay != "eu/r2" {
+		t.Fatalf("the agent is at %q", o.relay)
+	}
+}
+
+func TestOtherContentIsRefused(t *testing.T) {
+	s := newStage(t)
+	u := critical(agent, 1)
+	s.claim("eu/r1", agent, 1, term(1, 1), 10)
+	s.want(s.digest("eu/r1", section("eu/r1", u, term(1, 1), 1, 5)), custody.Apply, 5)
+	rolledBack := section("eu/r1", u, term(1, 1), 6, 9)
+	rolledBack.Head.Before = chain(u, 4)
+	s.want(s.digest("eu/r1", rolledBack), custody.RefuseDiverge, 5)
+	s.counted(u, 5)
+}
+
+func TestSectionsAreJudgedAlone(t *testing.T) {
+	s := newStage(t)
+	a, b := critical("eu/a", 1), critical("eu/b", 2)
+	s.claim("eu/r1", "eu/a", 1, term(1, 1), 10)
+	s.claim("eu/r1", "eu/b", 2, term(1, 1), 10)
+	js := s.digest("eu/r1", section("eu/r1", a, term(1, 1), 3, 4), section("eu/r1", b, term(1, 1), 1, 2), section("eu/r1", critical("eu/c", 3), term(1, 1), 1, 2))
+	got := fmt.Sprint(js[0].Verdict, ", ", js[1].Verdict, ", ", js[2].Verdict)
+	if want := "not at the settled position, applied, old term"; got != want {
+		t.Fatalf("judged %q, want %q", got, want)
+	}
+	s.counted(b, 2)
+}
+
+func TestNewWALClosesTheOldAndInheritsPositions(t *testing.T) {
+	s := newStage(t)
+	old, fresh := critical(agent, 1), critical(agent, 2)
+	at := func(source, file string, offset int64) event.Position {
+		return event.Position{Source: source, File: file, Offset: offset, Replayable: true}
+	}
+	s.claim("eu/r1", agent, 1, term(1, 1), 10)
+	s.digest("eu/r1", section("eu/r1", old, term(1, 1), 1, 5, at("log#1:2.0", "1:2.0/0/10:aa", 100)))
+	s.digest("eu/r1", section("eu/r1", old, term(1, 1), 6, 6, at("log#1:2.0", "1:2.0/0/256:bb", 300), at("log#1:3.0", "f", 7)))
+	known := anomaly.Expectations{Since: epoch, Codes: []stream.Series{{Entity: "e", Signal: "c"}}}
+	s.report("eu/r1", wire.Findings{ID: 1, Expect: []wire.Expect{{Unit: old, Term: term(1, 1), Known: known}}})
+
+	a := s.claim("eu/r2", agent, 2, term(1, 3), 12)
+	if !a.Granted || a.Settled[0] != 0 || len(a.Positions[1]) != 0 {
+		t.Fatalf("claim of the new WAL: %+v", a)
+	}
+	if got, want := fmt.Sprint(a.Positions[0]), "[{log#1:2.0 1:2.0/0/256:bb 300 true} {log#1:3.0 f 7 true}]"; got != want {
+		t.Fatalf("positions %s, want %s", got, want)
+	}
+	for l := range event.Lanes {
+		if len(a.Expect[l].Codes) != 1 || a.Expect[l].Since != epoch {
+			t.Fatalf("lane %d inherits %+v", l, a.Expect[l])
+		}
+	}
+	// The old WAL id takes nothing but its rest, which counts and moves no
+	// position: the new one reads on from those it was given.
+	s.want(s.digest("eu/r1", section("eu/r1", old, term(1, 1), 7, 8)), custody.SkipClosed, 6)
+	rest := section("eu/r1", old, term(1, 1), 7, 8, at("log#1:2.0", "1:2.0/0/256:bb", 900))
+	rest.Head.Rest = true
+	s.want(s.digest("eu/r1", rest), custody.Apply, 8)
+	s.counted(old, 8)
+	if o, _ := s.f.view().origins.Get(agent); o.positions[0][0].Offset != 300 {
+		t.Fatalf("the rest moved a position: %+v", o.positions[0])
+	}
+	late := s.claim("eu/r1", agent, 1, term(9, 9), 11)
+	if late.Granted || !late.Closed || late.Settled[0] != 8 {
+		t.Fatalf("a late claim of the old WAL: %+v", late)
+	}
+	s.want(s.digest("eu/r2", section("eu/r2", fresh, term(1, 3), 1, 3)), custody.Apply, 3)
+}
+
+func TestLateClaimOfAnOldWALClosesIt(t *testing.T) {
+	s := newStage(t)
+	s.claim("eu/r2", agent, 2, term(1, 2), 20)
+	a := s.claim("eu/r1", agent, 1, term(1, 1), 10)
+	if a.Granted || !a.Closed {
+		t.Fatalf("claim of a WAL that was replaced before it was known: %+v", a)
+	}
+	rest := section("eu/r1", critical(agent, 1), term(1, 1), 1, 4)
+	rest.Head.Rest = true
+	s.want(s.digest("eu/r1", rest), custody.Apply, 4)
+}
+
+func TestExpectationsComeFromTheOwner(t *testing.T) {
+	s := newStage(t)
+	u := critical(agent, 1)
+	s.claim("eu/r1", agent, 1, term(1, 1), 10)
+	expect := func(code string, t custody.Term) wire.Findings {
+		return wire.Findings{Expect: []wire.Expect{{Unit: u, Term: t, Known: anomaly.Expectations{Since: epoch, Codes: []stream.Series{{Entity: "e", Signal: code}}}}}}
+	}
+	s.report("eu/r2", expect("by-a-stranger", term(1, 1)))
+	s.report("eu/r1", expect("by-an-old-term", term(0, 9)))
+	s.report("eu/r1", expect("one", term(1, 1)))
+	s.report("eu/r1", expect("two", term(1, 1)))
+	a := s.claim("eu/r2", agent, 1, term(1, 2), 11)
+	if got := fmt.Sprint(a.Expect[0].Codes); got != "[e one e two]" {
+		t.Fatalf("expected codes %s", got)
+	}
+}
+
+func TestExpectationsAreBounded(t *testing.T) {
+	var x anomaly.Expectations
+	for i := range anomaly.MaxCodes {
+		x.Codes = append(x.Codes, stream.Series{Entity: strings.Repeat("e", 200), Signal: fmt.Sprintf("code-%05d", i)})
+	}
+	if b := fit(&x, MaxExpect); len(b) > MaxExpect || !x.Partial {
+		t.Fatalf("%d bytes, partial %v", len(b), x.Partial)
+	}
+}
+
+func TestPositionsAreBounded(t *testing.T) {
+	s := newStage(t)
+	u := critical(agent, 1)
+	s.claim("eu/r1", agent, 1, term(1, 1), 10)
+	for n := range uint64(3) {
+		var ps []event.Position
+		for i := range 1000 {
+			ps = append(ps, event.Position{Source: fmt.Sprintf("log#%d-%04d", n, i), File: "f", Offset: 1})
+		}
+		s.pass(1)
+		s.want(s.digest("eu/r1", section("eu/r1", u, term(1, 1), n+1, n+1, ps...)), custody.Apply, n+1)
+	}
+	o, _ := s.f.view().origins.Get(agent)
+	if len(o.positions[0]) != MaxPositions || s.f.view().counts.Positions != 3000-MaxPositions {
+		t.Fatalf("%d positions are kept, %d were dropped", len(o.positions[0]), s.f.view().counts.Positions)
+	}
+	if first := o.positions[0][0].Source; first != "log#0-0952" {
+		t.Fatalf("the oldest that is left is %s", first)
+	}
+}
+
+func TestLostDisksAreBounded(t *testing.T) {
+	s := newStage(t)
+	for i := range event.WALID(MaxWALs + 3) {
+		if a := s.claim("eu/r1", agent, i+1, term(1, 1), uint64(i)+1); !a.Granted {
+			t.Fatalf("WAL %d: %+v", i+1, a)
+		}
+	}
+	if n := s.f.view().units.Len(); n != MaxWALs*event.Lanes {
+		t.Fatalf("%d units", n)
+	}
+	// A forgotten WAL id must not be counted from its beginning again.
+	if a := s.claim("eu/r1", agent, 1, term(2, 1), 1); a.Granted || !a.Closed {
+		t.Fatalf("%+v", a)
+	}
+	rest := section("eu/r1", critical(agent, 1), term(1, 1), 1, 4)
+	rest.Head.Rest = true
+	s.want(s.digest("eu/r1", rest), custody.SkipTerm, 0)
+}
+
+func TestMalformedCommandsChangeNothing(t *testing.T) {
+	s := newStage(t)
+	s.claim("eu/r1", agent, 1, term(1, 1), 10)
+	good := section("eu/r1", critical(agent, 1), term(1, 1), 1, 2)
+	res := s.apply(digestCommand(s.now, "eu/r1", [][]byte{{0xc1}, wire.EncodeSection(&good)}))
+	var a wire.DigestAnswer
+	if err := wire.Decode(res.answer.Body, &a); err != nil || res.fault == "" || len(a.Judgements) != 2 || a.Judgements[1].Verdict != custody.Apply {
+		t.Fatalf("%+v, fault %q, %v", a, res.fault, err)
+	}
+	w := command(cmdClaim, s.now)
+	w.String("eu/r1")
+	w.Bin([]byte{1, 2})
+	if res := s.apply(w.Bytes()); res.fault == "" {
+		t.Fatal("half a claim was taken")
+	}
+	s.counted(critical(agent, 1), 2)
+	if n := s.f.view().counts.Malformed; n != 2 {
+		t.Fatalf("%d malformed", n)
+	}
+	for _, cmd := range [][]byte{nil, {0xc1}, command(cmdVote+1, 0).Bytes()} {
+		if _, err := s.f.Apply(consensus.At{Index: 99}, cmd); err == nil {
+			t.Fatalf("command % x of an unknown kind was applied", cmd)
+		}
+	}
+}
+
+func TestFindingsMakeIncidentsOnce(t *testing.T) {
+	s := newStage(t)
+	first := finding("gateway fails", "payments/swift-gateway", epoch)
+	second := finding("checkout fails", "shop/checkout", epoch+1e9)
+	second.Peer = "payments/swift-gateway"
+	s.pass(2)
+	s.report("eu/r1", wire.Findings{ID: 3, Findings: []anomaly.Finding{second}})
+	s.report("eu/r2", wire.Findings{ID: 4, Findings: []anomaly.Finding{first}})
+	count := s.f.view().changed
+	s.report("eu/r2", wire.Findings{ID: 4, Findings: []anomaly.Finding{first}}) // again
+	v := s.f.view()
+	if n := v.openIncidents(); n != 1 || v.changed != count {
+		t.Fatalf("%d open incidents, %d changes and then %d", n, count, v.changed)
+	}
+	if i := v.set.Incidents()[0]; i.First != "payments/swift-gateway" || len(i.Findings) != 2 {
+		t.Fatalf("%+v", i)
+	}
+	if c, ok := v.commits.Get(first.ID); !ok || c.index != 2 {
+		t.Fatalf("commit of the first finding: %+v", c)
+	}
+	s.pass(3600)
+	s.apply(tickCommand(s.now))
+	last := s.f.view().changes[len(s.f.view().changes)-1]
+	if last.Kind != "resolved" || last.Index != s.at.Index || last.At != s.now {
+		t.Fatalf("after an hour: %+v", last)
+	}
+}
+
+func TestMinorityStops(t *testing.T) {
+	vote := func(s *stage, name string, change byte) error {
+		m := s.f.view().mark
+		hash := m.hash
+		hash[0] ^= change
+		s.at.Index++
+		_, err := s.f.Apply(s.at, voteCommand(s.now, name, m.number, hash))
+		return err
+	}
+	t.Run("its own vote differs", func(t *testing.T) {
+		s := newStage(t)
+		s.claim("eu/r1", agent, 1, term(1, 1), 10)
+		s.apply(markCommand(s.now, 3))
+		if err := errors.Join(vote(s, "c", 1), vote(s, "a", 0), vote(s, "a", 1), vote(s, "b", 0)); err != nil {
+			t.Fatalf("a healthy member stopped: %v", err)
+		}
+	})
+	t.Run("two others agree on another state", func(t *testing.T) {
+		s := newStage(t)
+		s.apply(markCommand(s.now, 3))
+		if err := vote(s, "a", 1); err != nil {
+			t.Fatalf("one vote alone stopped it: %v", err)
+		}
+		if err := vote(s, "b", 1); !errors.Is(err, ErrDiverged) {
+			t.Fatalf("it goes on: %v", err)
+		}
+	})
+	t.Run("three states", func(t *testing.T) {
+		s := newStage(t)
+		s.apply(markCommand(s.now, 3))
+		if err := errors.Join(vote(s, "a", 0), vote(s, "b", 1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := vote(s, "c", 2); !errors.Is(err, ErrDiverged) {
+			t.Fatalf("it goes on: %v", err)
+		}
+	})
+}
+
+// scenario says many things, most of them right.
+func scenario(s *stage, rng *rand.Rand, steps int) {
+	relays := []string{"eu/r1", "eu/r2", "us/r3"}
+	settled := map[event.Unit]uint64{}
+	for n := range steps {
+		s.pass(rng.Float64())
+		relay := relays[rng.IntN(len(relays))]
+		name, wal := fmt.Sprintf("eu/a%d", rng.IntN(4)), event.WALID(1+n/40+rng.IntN(2))
+		u := event.Unit{Origin: name, WAL: wal, Lane: event.Lane(rng.IntN(2))}
+		switch rng.IntN(9) {
+		case 0:
+			s.apply(tickCommand(s.now))
+		case 1:
+			s.claim(relay, name, wal, term(1, uint64(n)), uint64(n))
+		case 2:
+			f := finding(fmt.Sprintf("finding %d", rng.IntN(60)), "shop/"+name, s.now)
+			f.Peer, f.Ended, f.Revision = "shop/db", rng.IntN(3) == 0, uint32(1+rng.IntN(3))
+			s.report(relay, wire.Findings{ID: uint64(n), Findings: []anomaly.Finding{f}})
+		case 3:
+			s.apply(nodeCommand(s.now, member{name: relay, role: "relay", region: "eu", addr: "host:1"}))
+		case 4:
+			s.apply(markCommand(s.now, 3))
+			m := s.f.view().mark
+			s.apply(voteCommand(s.now, "core/root-1", m.number, m.hash))
+		default:
+			owner, _ := s.f.view().units.Get(u)
+			h := section(relay, u, term(1, uint64(n)), settled[u]+1, settled[u]+1+rng.Uint64N(5),
+				event.Position{Source: fmt.Sprintf("log#%d", rng.IntN(5)), File: "f", Offset: int64(n)})
+			if owner != nil {
+				h.Head.Relay, h.Head.Term, h.Head.Rest = owner.owner.Relay, owner.owner.Term, owner.owner.Closed
+			}
+			if js := s.digest(h.Head.Relay, h); js[0].Verdict == custody.Apply {
+				settled[u] = js[0].Settled
+			}
+			if owner != nil && !owner.owner.Closed {
+				s.report(owner.owner.Relay, wire.Findings{Expect: []wire.Expect{{Unit: u, Term: owner.owner.Term,
+					Known: anomaly.Expectations{Since: epoch, Codes: []stream.Series{{Entity: "e", Signal: fmt.Sprint(n)}}}}}})
+			}
+		}
+	}
+}
+
+// TestRestoreAndTailIsReplay is the classic source of divergence: a member
+// that starts from a snapshot taken anywhere must end in the same bytes.
+func TestRestoreAndTailIsReplay(t *testing.T) {
+	s := newStage(t)
+	scenario(s, rand.New(rand.NewPCG(1, 2)), 300)
+	want := snapshot(t, s.f)
+	full, err := NewFSM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range s.cmds {
+		b := snapshot(t, full)
+		again := restored(t, b)
+		if !bytes.Equal(snapshot(t, again), b) {
+			t.Fatalf("at command %d: a restored state writes another snapshot", i)
+		}
+		if i%7 == 0 {
+			replayOn(t, again, s.cmds, i)
+			if !bytes.Equal(snapshot(t, again), want) {
+				t.Fatalf("restored at command %d and played to the end: another state", i)
+			}
+			if again.state.sum() != s.f.state.sum() {
+				t.Fatalf("restored at command %d: another hash of the state", i)
+			}
+		}
+		replayOn(t, full, s.cmds[:i+1], i)
+	}
+}
+
+// TestFrozenStateStays writes a snapshot after the state has moved on.
+func TestFrozenStateStays(t *testing.T) {
+	s := newStage(t)
+	scenario(s, rand.New(rand.NewPCG(3, 4)), 100)
+	frozen := s.f.Freeze()
+	want := snapshot(t, s.f)
+	scenario(s, rand.New(rand.NewPCG(5, 6)), 100)
+	var b bytes.Buffer
+	if _, err := frozen.WriteTo(&b); err != nil || !bytes.Equal(b.Bytes(), want) {
+		t.Fatalf("the frozen state changed, or %v", err)
+	}
+}
+
+func TestLargeSectionsShrink(t *testing.T) {
+	u := critical(agent, 1)
+	sec := section("eu/r1", u, term(1, 1), 1, 1)
+	fold := stream.NewFold(stream.Limits{Series: 1 << 15, Rows: 1 << 15, Edges: 10})
+	for i := range 60_000 {
+		e := event.Event{Entity: fmt.Sprintf("entity-with-a-long-name/%d", i%12_000), Signal: "http.200", Value: 2}
+		fold.Add(&e, epoch+int64(i)*1e8)
+	}
+	sec.Rows = fold.Take()
+	b := wire.EncodeSection(&sec)
+	small, err := shrink(b, maxPayload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := wire.DecodeSection(small)
+	if err != nil || len(small) > maxPayload || len(b) <= maxPayload {
+		t.Fatalf("%d bytes became %d: %v", len(b), len(small), err)
+	}
+	if got.Rows.Events != 60_000 || got.Rows.Sum.String() != "120000" {
+		t.Fatalf("%d events, sum %s", got.Rows.Events, got.Rows.Sum)
+	}
+}
+
+func FuzzRestore(f *testing.F) {
+	s := newStage(f)
+	scenario(s, rand.New(rand.NewPCG(7, 8)), 12)
+	f.Add(snapshot(f, s.f))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := NewFSM()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Restore(bytes.NewReader(b)) != nil {
+			return
+		}
+		once := snapshot(t, m)
+		if !bytes.Equal(snapshot(t, restored(t, once)), once) {
+			t.Fatal("what was read is not what is written")
+		}
+	})
+}
+
+func FuzzApply(f *testing.F) {
+	s := newStage(f)
+	scenario(s, rand.New(rand.NewPCG(9, 1)), 40)
+	for _, cmd := range s.cmds {
+		f.Add(cmd)
+	}
+	base := snapshot(f, s.f)
+	f.Fuzz(func(t *testing.T, cmd []byte) {
+		m := restored(t, base)
+		if _, err := m.Apply(consensus.At{Index: 1 << 20, Term: 1, Items: 1}, cmd); err != nil {
+			return
+		}
+		b := snapshot(t, m)
+		if !bytes.Equal(snapshot(t, restored(t, b)), b) {
+			t.Fatal("the state after the command cannot be restored")
+		}
+	})
+}
+
+func BenchmarkDigest(b *testing.B) {
+	s := newStage(b)
+	u := critical(agent, 1)
+	s.claim("eu/r1", agent, 1, term(1, 1), 10)
+	fold := stream.NewFold(stream.DefaultLimits())
+	for i := range 10_000 {
+		e := event.Event{Entity: fmt.Sprintf("shop/%d", i%500), Signal: "http.200", Value: 1, Peer: "shop/db"}
+		fold.Add(&e, epoch+int64(i)*1e5)
+	}
+	rows := fold.Take()
+	var bytes int
+	seq := uint64(0)
+	for b.Loop() {
+		sec := wire.Section{Head: custody.Head{Unit: u, Term: term(1, 1), Relay: "eu/r1", From: seq + 1, To: seq + 10_000,
+			Before: chain(u, seq), After: chain(u, seq+10_000)}, Rows: rows}
+		cmd := digestCommand(s.now, "eu/r1", [][]byte{wire.EncodeSection(&sec)})
+		bytes += len(cmd)
+		s.at.Index++
+		if _, err := s.f.Apply(s.at, cmd); err != nil {
+			b.Fatal(err)
+		}
+		seq += 10_000
+	}
+	if got, _ := s.f.view().units.Get(u); got.events != seq {
+		b.Fatalf("%d of %d events were counted", got.events, seq)
+	}
+	b.ReportMetric(float64(seq)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(bytes)/float64(seq), "bytes/event")
+}
+
+func TestVoteIsReadBack(t *testing.T) {
+	w := pack.NewWriter()
+	m := mark{number: 3, index: 4, members: 3, votes: []vote{{member: "a", number: 3}, {member: "b", number: 3}}}
+	m.append(w)
+	var got mark
+	r := pack.NewReader(w.Bytes())
+	got.read(r)
+	if err := r.Done(); err != nil || fmt.Sprint(got) != fmt.Sprint(m) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+}
