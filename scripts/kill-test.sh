@@ -139,6 +139,8 @@ gone=$(parent fra/k8s-checkout)
 say "kill -9 $gone (relay of that agent), for good"
 end "$dir" "$gone" KILL
 sleep 12
+# Before the writers stop, for that is a silence in truth.
+list=$("$PANDO" incident list) || die "the roots do not answer"
 touch "$dir/stop-writing"
 for id in "${writers[@]}"; do wait "$id"; done
 say "the writers have stopped; waiting until all is settled"
@@ -166,7 +168,6 @@ for name in file syslog; do
         exit !(count == n && sum == want)
     }' || verdict=1
 done
-list=$("$PANDO" incident list) || verdict=1
 opened=$(awk 'NR > 1' <<<"$list" | wc -l)
 printf '\nincidents opened: %d\n' "$opened"
 if [ "$opened" -ne 0 ]; then

@@ -27,6 +27,16 @@
 // positions that applies items in order stays bounded; [Positions] is one.
 // Syslog has one position, named like
 // its spec, that says only that it cannot be replayed.
+//
+// # Limits
+//
+// Where no position is known at all, rotated files are history and are not
+// read. Which lane a line is in follows from the rules in force: if they change
+// while the lanes' positions differ, the lines between are judged by the new
+// rules. A file whose first bytes and inode are those of an earlier one that is
+// gone is taken for it. Content that comes into an empty file and is copied
+// away and cut, all between two polls, is not noticed; nor is what a truncation
+// cuts while nobody looks, unless it was copied.
 package input
 
 import (

@@ -1,9 +1,7 @@
 package input
 
 import (
-	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -184,125 +182,6 @@ func TestTailOfTooManyFilesSaysSo(t *testing.T) {
 	if st := h.tail.Status(); st.Readable || !strings.Contains(st.Error, "max_files") {
 		t.Fatalf("status %+v", st)
 	}
-}
-
-var seeds = flag.Int("seeds", 60, "random restarts to try")
-
-// TestTailExactlyOnce writes, rotates both ways, and restarts a tail at
-// arbitrary points with positions that lag behind by lane, and wants each line
-// exactly once.
-func TestTailExactlyOnce(t *testing.T) {
-	for seed := range uint64(*seeds) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { exactlyOnce(t, rand.New(rand.NewPCG(seed, 1))) })
-	}
-}
-
-func exactlyOnce(t *testing.T, r *rand.Rand) {
-	h := newTailing(t)
-	written, rest := 0, ""
-	lineOf := func(n int) string {
-		if r.IntN(3) == 0 {
-			return fmt.Sprintf("n=%d CRIT %s\n", n, strings.Repeat("-", r.IntN(40)))
-		}
-		return fmt.Sprintf("n=%d info %s\n", n, strings.Repeat("-", r.IntN(40)))
-	}
-	write := func() {
-		text := rest
-		for range r.IntN(30) {
-			written++
-			text += lineOf(written)
-		}
-		cut := len(text) - r.IntN(min(len(text), 12)+1)
-		rest = text[cut:]
-		h.writes(h.path, text[:cut])
-	}
-	finishLine := func() {
-		if rest != "" {
-			h.writes(h.path, rest)
-			rest = ""
-		}
-	}
-	kept := map[float64]int{}
-	var durable [event.Lanes]*Positions
-	for l := range durable {
-		durable[l] = NewPositions(nil)
-	}
-	// crash keeps of each lane what was durable, and forgets the rest.
-	crash := func(all bool) {
-		items := h.sink.taken()
-		for l := range durable {
-			upTo := len(items)
-			if !all {
-				upTo = r.IntN(len(items) + 1)
-			}
-			for i := range items[:upTo] {
-				durable[l].Apply(&items[i])
-				if int(items[i].Event.Lane()) == l {
-					kept[items[i].Event.Value]++
-				}
-			}
-		}
-	}
-	// Where no position is known, rotated files are history and not read; so
-	// the story begins with one line that is durable.
-	written = 1
-	h.writes(h.path, lineOf(1))
-	h.starts(h.spec(), [event.Lanes][]event.Position{})
-	h.polls()
-	crash(true)
-	for range 8 {
-		h.starts(h.spec(), [event.Lanes][]event.Position{durable[0].List(), durable[1].List()})
-		for range r.IntN(12) {
-			switch r.IntN(6) {
-			case 0:
-				finishLine()
-				h.rotates()
-			case 1:
-				finishLine()
-				if h.lastWasEmpty() {
-					h.polls()
-				}
-				h.copyTruncates()
-			case 2, 3:
-				h.polls()
-			default:
-				write()
-			}
-		}
-		if r.IntN(3) == 0 {
-			finishLine()
-			h.polls()
-			crash(true)
-			h.starts(h.spec(), [event.Lanes][]event.Position{durable[0].List(), durable[1].List()})
-			h.polls()
-			h.waits(2 * testGrace)
-			write()
-			h.polls()
-			crash(true)
-			continue
-		}
-		crash(false)
-	}
-	finishLine()
-	h.starts(h.spec(), [event.Lanes][]event.Position{durable[0].List(), durable[1].List()})
-	h.polls()
-	crash(true)
-	h.sink.check(t)
-	for n := 1; n <= written; n++ {
-		if kept[float64(n)] != 1 {
-			t.Errorf("line %d of %d: put %d times", n, written, kept[float64(n)])
-		}
-	}
-	if len(kept) != written {
-		t.Errorf("%d distinct lines, %d were written", len(kept), written)
-	}
-}
-
-// lastWasEmpty tells of the one thing that a tail cannot notice: what came into
-// a file that was empty, and was copied away and cut, all between two polls.
-func (h *tailing) lastWasEmpty() bool {
-	files := h.tail.lineages[0].files
-	return len(files) > 0 && files[len(files)-1].id.length == 0
 }
 
 // TestTailWhileWriting runs the real loop against a writer that never waits.

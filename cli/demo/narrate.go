@@ -28,40 +28,42 @@ func (p Profile) phases() []phase {
 	}
 }
 
+// noteEvery is how often progress is told.
+const noteEvery = 200 * time.Millisecond
+
 // narratePhases tells what the scenario does, and how far things are.
 func (r *run) narratePhases(ctx context.Context, start time.Time) {
 	phases := r.opts.Profile.phases()
-	t := time.NewTicker(200 * time.Millisecond)
-	defer t.Stop()
 	defer r.say.note("")
-	for {
+	for ctx.Err() == nil {
 		for len(phases) > 0 && time.Since(start) >= phases[0].at {
 			r.say.tell(yellow, "%s", phases[0].text)
 			phases = phases[1:]
 		}
 		r.say.note("%s lines written, %s settled", grouped(r.lines()), grouped(r.settled()))
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
+		wait := noteEvery
+		if len(phases) > 0 {
+			wait = min(wait, phases[0].at-time.Since(start))
 		}
+		sleep(ctx, wait)
 	}
 }
 
-// settled is how many events the root has counted, as far as any root knows.
-func (r *run) settled() (n uint64) {
-	leader, err := r.tree.leader()
-	if err != nil {
-		return 0
+// settled is how many events are counted in the state of the root that is
+// furthest.
+func (r *run) settled() (most uint64) {
+	for _, x := range r.tree.roots {
+		units, err := x.Units(context.Background(), true)
+		if err != nil {
+			continue
+		}
+		var n uint64
+		for _, u := range units {
+			n += u.Events
+		}
+		most = max(most, n)
 	}
-	units, err := leader.Units(context.Background(), true)
-	if err != nil {
-		return 0
-	}
-	for _, u := range units {
-		n += u.Events
-	}
-	return n
+	return most
 }
 
 // grouped writes a number with commas.
@@ -141,22 +143,23 @@ func (r *run) tellChange(ctx context.Context, leader *root.Root, c *root.Change,
 			continue
 		}
 		told[f.ID] = true
-		r.say.tell("", "  joins %s: %s", c.ID, describe(f))
+		if key := f.Entity + " " + aspect(f); !told[key] {
+			told[key] = true
+			r.say.tell("", "  + %-24s %-26s committed %.0f ms after it was decided", f.Entity, aspect(f), max(0, float64(f.Committed-f.Decided)/1e6))
+		}
 	}
 }
 
-// describe says in a few words what a finding is.
-func describe(f *root.Finding) string {
-	what := f.Signal
-	switch {
-	case f.Class == "silence":
-		what = "fell silent"
-	case f.Detector == "first-seen":
-		what += " for the first time"
-	case f.Rule == "retry-storm":
-		what = "retry storm"
+// aspect says what a finding is about, in a word or two. Detectors that speak
+// of the same aspect of a component are told of once.
+func aspect(f *root.Finding) string {
+	switch f.Class {
+	case "silence":
+		return "fell silent"
+	case "load":
+		return "retry storm"
 	}
-	return fmt.Sprintf("%-26s %-26s committed %.1f ms after it was decided", f.Entity, what, max(0, float64(f.Committed-f.Decided)/1e6))
+	return f.Signal
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -198,7 +201,7 @@ func (r *run) conclude() {
 	line(style, "  replay of %d tiers: %s records, %s hashes compared, %s", s.Replay.Tiers, grouped(uint64(s.Replay.Records)), grouped(uint64(s.Replay.Hashes)), word)
 	line("", "  findings about noise, in no incident: %d", s.Noise.Findings)
 	if r.opts.Keep != "" {
-		line(dim, "  data is kept in %s; try %s replay %s", r.dir, r.opts.Command, r.tree.path("relay", "relay-1"))
+		line(dim, "  data is kept in %s; try %s replay %s", r.dir, r.opts.Command, r.tree.path("relay", "relay1"))
 	}
 	r.say.raw(strings.TrimRight(b.String(), "\n"))
 }
@@ -213,17 +216,17 @@ func (r *run) timeline(d *root.IncidentDetail, line func(style, format string, a
 	seen := map[string]bool{}
 	for i := range d.Findings {
 		f := &d.Findings[i]
-		if kind := f.Entity + " " + f.Class; seen[kind] {
-			continue // one line for what the same component's detectors agree on
-		} else {
-			seen[kind] = true
+		key := f.Entity + " " + aspect(f)
+		if seen[key] {
+			continue
 		}
+		seen[key] = true
 		relation := f.Relation
 		if i == 0 {
 			relation = "onset"
 		}
-		what := f.Summary
-		line("", "  %+8.3f s ± %5.1f ms  %-10s %-26s %s", float64(f.Point-zero)/1e9, float64(f.Onset.Hi-f.Onset.Lo)/2e6, relation, f.Entity, what)
+		line("", "  %+7.3f s ± %5.1f ms  %-10s  %-24s %-12s %s", float64(f.Point-zero)/1e9, float64(f.Onset.Hi-f.Onset.Lo)/2e6,
+			relation, f.Entity, aspect(f), f.Summary)
 	}
 	line(dim, "  By LPARA's own clock its abends came %.0f s before the gateway's first timeout.", (-skewA - payrunAfter).Seconds())
 	line("", "")

@@ -34,11 +34,11 @@ const (
 
 // tree is a whole tree in one process.
 //
-//	root-1 ═ root-2 ═ root-3        Raft over mTLS
-//	     ▲      ▲
-//	relay-1 ~ relay-2               gossip with a key
-//	 ▲  ▲  ▲   ▲  ▲  ▲
-//	 6 agents, by rendezvous        each host's files and listeners
+//	root1 ═ root2 ═ root3     Raft over mTLS
+//	     ▲     ▲
+//	relay1  ~  relay2         gossip with a key
+//	 ▲ ▲ ▲     ▲ ▲ ▲
+//	 6 agents, by rendezvous  each host's files and listeners
 //
 // Roles are stopped from the leaves up, so that nothing is left on the way.
 type tree struct {
@@ -53,8 +53,8 @@ type tree struct {
 	leaves []*leaf
 	api    []string // addresses of the roots' APIs
 
-	top, middle, bottom *crew
-	failed              chan error // the first failure of any node
+	crew   []*member  // in the order of planting
+	failed chan error // the first failure of any node
 }
 
 // leaf is a host with its agent.
@@ -63,27 +63,21 @@ type leaf struct {
 	agent *agent.Agent
 }
 
-// crew is what runs of one tier.
-type crew struct {
-	ctx    context.Context
+// member is a node that runs, with its endpoints.
+type member struct {
+	node   role
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
 
-func newCrew() *crew {
-	c := &crew{}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
-	return c
-}
-
-func (c *crew) stop() {
-	c.cancel()
-	c.wg.Wait()
+func (m *member) stop() {
+	m.cancel()
+	m.wg.Wait()
 }
 
 // plant starts a tree in a folder. A failed plant stops what it started.
 func plant(ctx context.Context, dir string, o Options, hosts []*host, log *slog.Logger) (_ *tree, err error) {
-	t := &tree{dir: dir, log: log, profile: o.Profile, guard: o.Guard, top: newCrew(), middle: newCrew(), bottom: newCrew(), failed: make(chan error, 1)}
+	t := &tree{dir: dir, log: log, profile: o.Profile, guard: o.Guard, failed: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			t.stop()
@@ -106,91 +100,123 @@ func plant(ctx context.Context, dir string, o Options, hosts []*host, log *slog.
 	return t, t.grown(ctx)
 }
 
-// stop ends every node gracefully.
+// stop ends every node gracefully: the agents, then one relay after the other,
+// so that each can say farewell, then the leader, which hands over, and the
+// other roots.
 func (t *tree) stop() {
-	t.bottom.stop()
-	t.middle.stop()
-	t.top.stop()
+	var agents, relays, leaders, others []*member
+	for _, m := range t.crew {
+		switch node := m.node.(type) {
+		case *agent.Agent:
+			agents = append(agents, m)
+		case *relay.Relay:
+			relays = append(relays, m)
+		case *root.Root:
+			if node.Leading() {
+				leaders = append(leaders, m)
+			} else {
+				others = append(others, m)
+			}
+		}
+	}
+	together := func(list []*member) {
+		var wg sync.WaitGroup
+		for _, m := range list {
+			wg.Go(m.stop)
+		}
+		wg.Wait()
+	}
+	together(agents)
+	for _, m := range relays {
+		m.stop()
+	}
+	together(leaders)
+	together(others)
+	t.crew = nil
 }
 
-// serve runs a node and its endpoints as part of a crew. The first failure of
-// any node is the tree's.
-func (t *tree) serve(c *crew, name string, endpoints *ops.Server, run func(context.Context) error) {
-	part := func(run func(context.Context) error) {
-		c.wg.Go(func() {
-			err := run(c.ctx)
-			if err == nil && c.ctx.Err() == nil {
+// role is what the three roles have in common.
+type role interface {
+	Name() string
+	Run(ctx context.Context) error
+	API() http.Handler
+	Health() error
+}
+
+// serve runs a node and its endpoints. The first failure of any node is the
+// tree's.
+func (t *tree) serve(s *ops.Server, node role) {
+	api := node.API()
+	if t.guard != nil {
+		api = t.guard(api)
+	}
+	s.Handle("/v1/", api)
+	s.Check(ops.Check{Name: "role", Probe: func(context.Context) error { return node.Health() }})
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &member{node: node, cancel: cancel}
+	t.crew = append(t.crew, m)
+	for _, part := range []func(context.Context) error{node.Run, s.Run} {
+		m.wg.Go(func() {
+			err := part(ctx)
+			if err == nil && ctx.Err() == nil {
 				err = errors.New("ended by itself")
 			}
 			if err == nil {
 				return
 			}
-			t.log.Error("node failed", "node", name, "error", err)
+			t.log.Error("node failed", "node", node.Name(), "error", err)
 			select {
-			case t.failed <- fmt.Errorf("%s: %w", name, err):
+			case t.failed <- fmt.Errorf("%s: %w", node.Name(), err):
 			default:
 			}
 		})
 	}
-	part(run)
-	part(endpoints.Run)
 }
 
-// endpoints binds a node's operational endpoints and its API.
-func (t *tree) endpoints(c *transport.Credentials) (*ops.Server, *prometheus.Registry, error) {
+// ground is what every node stands on.
+type ground struct {
+	creds  *transport.Credentials
+	reg    *prometheus.Registry
+	server *ops.Server // its endpoints for operators
+}
+
+func (t *tree) ground(r transport.Role, name string) (*ground, error) {
+	creds, err := t.authority.credentials(r, name)
+	if err != nil {
+		return nil, err
+	}
 	reg, err := ops.NewRegistry()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	s, err := ops.New(ops.Options{Addr: loopback, APIAddr: loopback, APITLS: c.ServerConfig(), Registry: reg, Logger: t.log})
-	return s, reg, err
-}
-
-// role is what the three roles have in common.
-type role interface {
-	API() http.Handler
-	Health() error
-}
-
-// mount puts a node's API and its health at its endpoints.
-func (t *tree) mount(s *ops.Server, r role) {
-	api := r.API()
-	if t.guard != nil {
-		api = t.guard(api)
-	}
-	s.Handle("/v1/", api)
-	s.Check(ops.Check{Name: "role", Probe: func(context.Context) error { return r.Health() }})
+	s, err := ops.New(ops.Options{Addr: loopback, APIAddr: loopback, APITLS: creds.ServerConfig(), Registry: reg, Logger: t.log})
+	return &ground{creds, reg, s}, err
 }
 
 func (t *tree) plantRoots() error {
 	var servers []root.Server
-	var ends []*ops.Server
 	for n := range roots {
-		name := fmt.Sprintf("root-%d", n+1)
-		creds, err := t.authority.credentials(transport.RoleRoot, name)
-		if err != nil {
-			return err
-		}
-		s, reg, err := t.endpoints(creds)
+		name := fmt.Sprintf("root%d", n+1)
+		g, err := t.ground(transport.RoleRoot, name)
 		if err != nil {
 			return err
 		}
 		o := root.DefaultOptions()
-		o.Dir, o.Credentials, o.Listen, o.Logger, o.Registerer = t.path("root", name), creds, loopback, t.log, reg
+		o.Dir, o.Credentials, o.Listen, o.Logger, o.Registerer = t.path("root", name), g.creds, loopback, t.log, g.reg
 		o.Raft.Bind, o.Raft.BootstrapExpect = loopback, roots
 		r, err := root.New(o)
 		if err != nil {
-			return err
+			return errors.Join(err, g.server.Close())
 		}
-		t.mount(s, r)
-		t.roots, ends, t.api = append(t.roots, r), append(ends, s), append(t.api, s.APIAddr().String())
-		servers = append(servers, root.Server{Name: r.Name(), Raft: r.RaftAddr(), Addr: r.Addr(), API: "https://" + s.APIAddr().String()})
+		api := g.server.APIAddr().String()
+		t.roots, t.api = append(t.roots, r), append(t.api, api)
+		servers = append(servers, root.Server{Name: r.Name(), Raft: r.RaftAddr(), Addr: r.Addr(), API: "https://" + api})
+		t.serve(g.server, r)
 	}
-	for n, r := range t.roots {
+	for _, r := range t.roots {
 		if err := r.SetServers(servers); err != nil {
 			return err
 		}
-		t.serve(t.top, r.Name(), ends[n], r.Run)
 	}
 	return nil
 }
@@ -202,56 +228,45 @@ func (t *tree) plantRelays() error {
 	}
 	key := gossip.NewKey()
 	for n := range relays {
-		name := fmt.Sprintf("relay-%d", n+1)
-		creds, err := t.authority.credentials(transport.RoleRelay, name)
+		name := fmt.Sprintf("relay%d", n+1)
+		g, err := t.ground(transport.RoleRelay, name)
 		if err != nil {
 			return err
 		}
-		s, reg, err := t.endpoints(creds)
-		if err != nil {
-			return err
-		}
-		g := gossip.DefaultOptions()
-		g.Pool, g.Keys, g.Seeds = region, [][]byte{key}, seeds
-		g.RejoinEvery = time.Second
+		pool := gossip.DefaultOptions()
+		pool.Pool, pool.Keys, pool.Seeds, pool.RejoinEvery = region, [][]byte{key}, seeds, time.Second
 		o := relay.DefaultOptions()
-		o.Dir, o.Credentials, o.Listen, o.Roots = t.path("relay", name), creds, loopback, addrs
-		o.Detectors, o.Gossip, o.API = t.profile.detectors(), &g, s.APIAddr().String()
-		o.SegmentBytes, o.Logger, o.Registerer = segmentBytes, t.log, reg
+		o.Dir, o.Credentials, o.Listen, o.Roots = t.path("relay", name), g.creds, loopback, addrs
+		o.Detectors, o.Gossip, o.API = t.profile.detectors(), &pool, g.server.APIAddr().String()
+		o.SegmentBytes, o.Logger, o.Registerer = segmentBytes, t.log, g.reg
 		r, err := relay.New(o)
 		if err != nil {
-			return err
+			return errors.Join(err, g.server.Close())
 		}
-		t.mount(s, r)
 		t.relays, seeds = append(t.relays, r), append(seeds, r.GossipAddr())
-		t.serve(t.middle, r.Name(), s, r.Run)
+		t.serve(g.server, r)
 	}
 	return nil
 }
 
 func (t *tree) plantAgent(h *host) error {
-	creds, err := t.authority.credentials(transport.RoleAgent, h.name)
-	if err != nil {
-		return err
-	}
-	s, reg, err := t.endpoints(creds)
+	g, err := t.ground(transport.RoleAgent, h.name)
 	if err != nil {
 		return err
 	}
 	o := agent.DefaultOptions()
-	o.Dir, o.Credentials, o.Relays = t.path("agent", h.name), creds, []string{t.home(creds.Identity().Node())}
-	o.SegmentBytes, o.Logger, o.Registerer = segmentBytes, t.log, reg
+	o.Dir, o.Credentials, o.Relays = t.path("agent", h.name), g.creds, []string{t.home(g.creds.Identity().Node())}
+	o.SegmentBytes, o.Logger, o.Registerer = segmentBytes, t.log, g.reg
 	o.Wall = func() int64 { return time.Now().Add(h.skew).UnixNano() }
 	for _, src := range h.sources {
 		o.Sources = append(o.Sources, src.spec)
 	}
 	a, err := agent.New(o)
 	if err != nil {
-		return err
+		return errors.Join(err, g.server.Close())
 	}
-	t.mount(s, a)
 	t.leaves = append(t.leaves, &leaf{host: h, agent: a})
-	t.serve(t.bottom, a.Name(), s, a.Run)
+	t.serve(g.server, a)
 	return nil
 }
 

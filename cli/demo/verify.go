@@ -72,12 +72,23 @@ func (r *run) readRoot(ctx context.Context) (*rootTotals, error) {
 	}
 	state := leader.State()
 	r.summary.Noise.Findings = int(state.Correlated.Findings) - attached
-	r.summary.Detection = Detection(state.Detection)
+	r.summary.Detection = r.detection()
 	for _, n := range leader.Tree().Nodes {
 		r.summary.Clock.WorstSkew = max(r.summary.Clock.WorstSkew, abs(float64(n.SkewNs)/1e6))
 		r.summary.Clock.WorstBound = max(r.summary.Clock.WorstBound, float64(n.SkewBoundNs)/1e6)
 	}
 	return t, nil
+}
+
+// detection is what the roots measured, each of the findings that were
+// committed while it led. Of percentiles the worst counts.
+func (r *run) detection() (all Detection) {
+	for _, x := range r.tree.roots {
+		d := x.Detections()
+		all.Count += d.Count
+		all.P50, all.P99, all.Max = max(all.P50, d.P50), max(all.P99, d.P99), max(all.Max, d.Max)
+	}
+	return all
 }
 
 func abs(x float64) float64 { return max(x, -x) }
@@ -207,12 +218,12 @@ func (r *run) replay() error {
 	}
 	for n, x := range r.tree.relays {
 		tiers = append(tiers, tier{x.Name(), func() (journal.Report, error) {
-			return relay.Replay(r.tree.path("relay", fmt.Sprintf("relay-%d", n+1)), durable.OS())
+			return relay.Replay(r.tree.path("relay", fmt.Sprintf("relay%d", n+1)), durable.OS())
 		}})
 	}
 	for n, x := range r.tree.roots {
 		tiers = append(tiers, tier{x.Name(), func() (journal.Report, error) {
-			return root.Replay(root.ReplayOptions{Dir: r.tree.path("root", fmt.Sprintf("root-%d", n+1))})
+			return root.Replay(root.ReplayOptions{Dir: r.tree.path("root", fmt.Sprintf("root%d", n+1))})
 		}})
 	}
 	out := &r.summary.Replay
