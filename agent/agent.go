@@ -77,7 +77,8 @@ func (a *Agent) Tap() *tap.Hub { return &a.tap }
 
 func (a *Agent) walOptions() wal.Options {
 	o := wal.DefaultOptions(filepath.Join(a.opts.Dir, "wal"))
-	o.FS, o.Logger, o.SegmentBytes, o.MaxBytes = a.opts.FS, a.log, a.opts.SegmentBytes, a.opts.MaxBytes
+	o.FS, o.Logger, o.Registerer = a.opts.FS, a.log, a.opts.Registerer
+	o.SegmentBytes, o.MaxBytes = a.opts.SegmentBytes, a.opts.MaxBytes
 	return o
 }
 

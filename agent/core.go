@@ -114,11 +114,9 @@ func (c *core) Step(at wal.Seq, kind uint8, body []byte, say func(journal.Output
 		return r.Done()
 	case recRetire:
 		r := pack.NewReader(body)
+		l := r.Uint("lane", event.Lanes-1)
 		for range r.Array("retired", event.MaxPositions) {
-			name := r.String("source", event.MaxName)
-			for l := range c.lanes {
-				delete(c.lanes[l].positions, name)
-			}
+			delete(c.lanes[l].positions, r.String("source", event.MaxName))
 			if r.Err() != nil {
 				break
 			}
@@ -145,7 +143,7 @@ func (c *core) batch(at wal.Seq, body []byte, say func(journal.Output)) error {
 	}
 	ln.batches++
 	for _, p := range h.Positions {
-		ln.positions[p.Source] = p
+		ln.advance(p)
 	}
 	w := pack.NewWriter()
 	w.Uint(uint64(h.Unit.Lane))
@@ -217,6 +215,14 @@ func (c *core) seek(l event.Lane, seq uint64) (wal.Seq, event.Hash) {
 		return 1, event.Hash{}
 	}
 	return marks[i].at, marks[i].before
+}
+
+// advance moves a position forward. It never falls: after a restart the lane
+// that lags is read again, and says less than this one knows.
+func (ln *lane) advance(p event.Position) {
+	if old, known := ln.positions[p.Source]; !known || p.Offset >= old.Offset {
+		ln.positions[p.Source] = p
+	}
 }
 
 func (ln *lane) sorted() []event.Position {

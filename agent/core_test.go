@@ -142,6 +142,25 @@ func TestResumeKeepsPositionsOfTheLog(t *testing.T) {
 	}
 }
 
+// A lane that lags is read again after a restart; the other one must not go
+// back with it, or a second restart would count its lines twice.
+func TestPositionsNeverFall(t *testing.T) {
+	l := newLog(t)
+	l.fill(event.Bulk, 3)
+	far := l.core.lanes[event.Bulk].positions["s#1"].Offset
+	b := event.Batch{Unit: event.Unit{Origin: "eu/a", WAL: 7, Lane: event.Bulk}, First: l.core.lanes[event.Bulk].last + 1, Boot: clock.Boot{1},
+		Positions: []event.Position{{Source: "s#1", File: "f", Offset: far - 15, Replayable: true}},
+		Events:    []event.Event{{Seq: l.core.lanes[event.Bulk].last + 1, Source: "s", Criticality: 3}}}
+	body, err := b.Encode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.do(recBatch, body)
+	if got := l.core.lanes[event.Bulk].positions["s#1"].Offset; got != far {
+		t.Errorf("the position fell from %d to %d", far, got)
+	}
+}
+
 func trace(t *testing.T, each func(l *log)) *log {
 	l := newLog(t)
 	for i := range 200 {

@@ -44,6 +44,17 @@ type intake struct {
 	latest map[string]event.Position
 	moved  [event.Lanes]map[string]bool
 	next   [event.Lanes]uint64
+
+	queued  [event.Lanes]uint64 // items ever queued
+	taken   [event.Lanes]uint64 // items ever taken into a batch
+	retires [event.Lanes][]retirement
+}
+
+// retirement is a position that a lane may drop once everything that was
+// queued before it is in the log.
+type retirement struct {
+	source string
+	after  uint64 // items of the lane
 }
 
 func newIntake(a *Agent, j *journal.Journal, limit int) *intake {
@@ -89,10 +100,17 @@ func (in *intake) Put(ctx context.Context, items []input.Item) error {
 func (in *intake) takeLocked(it input.Item) {
 	for _, name := range it.Retires {
 		delete(in.latest, name)
+		for l := range in.retires {
+			in.retires[l] = append(in.retires[l], retirement{name, in.queued[l]})
+		}
 	}
 	in.positionLocked(it.Position)
-	l := it.Event.Lane()
+	in.queueLocked(it.Event.Lane(), it)
+}
+
+func (in *intake) queueLocked(l event.Lane, it input.Item) {
 	in.lanes[l] = append(in.lanes[l], it)
+	in.queued[l]++
 	in.bytes += size(&it.Event)
 }
 
@@ -134,8 +152,7 @@ func (in *intake) beat(list []input.Status) {
 			if event.Lane(l) == event.Bulk {
 				e.Criticality = 2
 			}
-			in.lanes[l] = append(in.lanes[l], input.Item{Event: e})
-			in.bytes += size(&e)
+			in.queueLocked(event.Lane(l), input.Item{Event: e})
 		}
 	}
 	in.wake()
@@ -206,7 +223,7 @@ func (in *intake) flush(ctx context.Context) error {
 		if err := in.append(ctx, l, items, positions); err != nil {
 			return err
 		}
-		if err := in.retire(ctx, items); err != nil {
+		if err := in.retire(ctx, l); err != nil {
 			return err
 		}
 	}
@@ -231,6 +248,7 @@ func (in *intake) take() (l event.Lane, items []input.Item, positions []event.Po
 	}
 	items = queue[:n:n]
 	in.lanes[l] = queue[n:]
+	in.taken[l] += uint64(n)
 	in.bytes -= bytes
 	positions = in.positionsLocked(l, items, n == len(queue))
 	in.room.Broadcast()
@@ -312,16 +330,22 @@ func (in *intake) journal(ctx context.Context, kind uint8, body []byte, urgent b
 	}
 }
 
-// retire drops the positions that the items of an appended batch retire.
-func (in *intake) retire(ctx context.Context, items []input.Item) error {
+// retire drops the positions that a lane needs no longer, now that one more of
+// its batches is in the log. Heartbeats make sure that there is always a next
+// one.
+func (in *intake) retire(ctx context.Context, l event.Lane) error {
+	in.mu.Lock()
 	var names []string
-	for i := range items {
-		names = append(names, items[i].Retires...)
+	for len(in.retires[l]) > 0 && in.retires[l][0].after <= in.taken[l] && len(names) < event.MaxPositions {
+		names = append(names, in.retires[l][0].source)
+		in.retires[l] = in.retires[l][1:]
 	}
+	in.mu.Unlock()
 	if len(names) == 0 {
 		return nil
 	}
 	w := pack.NewWriter()
+	w.Uint(uint64(l))
 	w.Array(len(names))
 	for _, n := range names {
 		w.String(n)

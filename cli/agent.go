@@ -86,9 +86,9 @@ func runAgent(ctx context.Context, e *env, c *agentConfig, opts agent.Options) e
 	a, err := agent.New(opts)
 	if err != nil {
 		_ = s.server.Close() // nothing was served
-		return failedStart(transport.RoleAgent, err)
+		return err
 	}
-	return failedStart(transport.RoleAgent, s.run(ctx, a))
+	return s.run(ctx, a)
 }
 
 // checkAgent is loadAgent for "pando config check".

@@ -89,7 +89,12 @@ type noAnswer struct{ tries []error }
 
 func (e *noAnswer) Error() string {
 	var b strings.Builder
-	b.WriteString("no node answers")
+	var answer *answerError
+	if errors.As(e, &answer) {
+		b.WriteString("no node can answer")
+	} else {
+		b.WriteString("no node answers")
+	}
 	for _, t := range e.tries {
 		b.WriteString("\n  " + t.Error())
 	}

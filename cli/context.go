@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 
@@ -67,4 +68,23 @@ func (f *clientFlags) connect() (*client, error) {
 		return nil, err
 	}
 	return newClient(creds, c.API), nil
+}
+
+// readFlags are those of commands that read the roots' state.
+type readFlags struct {
+	clientFlags
+	stale bool
+}
+
+func addReadFlags(cmd *cobra.Command, f *readFlags) {
+	addClientFlags(cmd, &f.clientFlags)
+	cmd.Flags().BoolVar(&f.stale, "stale", false, "read what the node that answers has, even without a majority of roots")
+}
+
+func (f *readFlags) query() url.Values {
+	q := url.Values{}
+	if f.stale {
+		q.Set("stale", "true")
+	}
+	return q
 }

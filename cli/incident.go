@@ -28,25 +28,6 @@ without a majority of the roots they fail, unless --stale allows an old answer.`
 	return group
 }
 
-// readFlags are those of commands that read the roots' state.
-type readFlags struct {
-	clientFlags
-	stale bool
-}
-
-func addReadFlags(cmd *cobra.Command, f *readFlags) {
-	addClientFlags(cmd, &f.clientFlags)
-	cmd.Flags().BoolVar(&f.stale, "stale", false, "read what the root that answers has, even without a majority")
-}
-
-func (f *readFlags) query() url.Values {
-	q := url.Values{}
-	if f.stale {
-		q.Set("stale", "true")
-	}
-	return q
-}
-
 func newIncidentList(e *env) *cobra.Command {
 	var flags readFlags
 	cmd := &cobra.Command{

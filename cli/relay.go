@@ -133,7 +133,7 @@ func runRelay(ctx context.Context, e *env, c *relayConfig, opts relay.Options) e
 	r, err := relay.New(opts)
 	if err != nil {
 		_ = s.server.Close() // nothing was served
-		return failedStart(transport.RoleRelay, err)
+		return err
 	}
-	return failedStart(transport.RoleRelay, s.run(ctx, r))
+	return s.run(ctx, r)
 }

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"pando/root"
 	"pando/root/consensus"
 	"pando/transport"
+	"pando/wal"
 )
 
 // rootConfig is a root's configuration file.
@@ -128,7 +130,18 @@ func runRoot(ctx context.Context, e *env, c *rootConfig, opts root.Options) erro
 	r, err := root.New(opts)
 	if err != nil {
 		_ = s.server.Close() // nothing was served
-		return failedStart(transport.RoleRoot, err)
+		return rootDamage(err)
 	}
-	return failedStart(transport.RoleRoot, s.run(ctx, r))
+	return rootDamage(s.run(ctx, r))
+}
+
+// rootDamage replaces the log's general advice. An agent or relay may begin a
+// new log; a root that did would have forgotten its vote and what it
+// acknowledged, and could undo what the group has committed.
+func rootDamage(err error) error {
+	if errors.Is(err, wal.ErrCorrupt) {
+		return withHint(err, "put the folder back as it was, from a copy made while this root was stopped; the other roots go on meanwhile. "+
+			"Never start a root under its old name with an empty or an older folder")
+	}
+	return err
 }

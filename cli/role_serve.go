@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -150,12 +149,4 @@ func addRoleFlags(cmd *cobra.Command, f *roleFlags) {
 	flags.StringVar(&f.ops, "ops", "", "host:port of health and metrics, instead of the file's ops")
 	flags.StringVar(&f.api, "api", "", "host:port of the API, instead of the file's api")
 	require(cmd, "config")
-}
-
-// failedStart makes what New or Run of a role said fit for the operator.
-func failedStart(role transport.Role, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s stops: %w", role, err)
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -99,14 +100,23 @@ func (t *tapping) node(ctx context.Context, c *client) error {
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		return t.show(&it)
+		if err := t.show(&it); err != nil {
+			return &outputError{err}
+		}
+		return nil
 	})
 }
 
+// outputError says that what came could not be shown: there is no use in
+// going on.
+type outputError struct{ error }
+
+func (e *outputError) Unwrap() error { return e.error }
+
 // tree watches all relays, those that come later included. A relay that goes
 // is watched again when it is back.
-func (t *tapping) tree(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (t *tapping) tree(parent context.Context) error {
+	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	var streams sync.WaitGroup
 	defer streams.Wait()
@@ -120,7 +130,11 @@ func (t *tapping) tree(ctx context.Context) error {
 		}
 		watched[addr] = true
 		streams.Go(func() {
-			_ = t.node(ctx, c) // if it goes, it is looked for again
+			var out *outputError
+			if err := t.node(ctx, c); errors.As(err, &out) {
+				cancel(err)
+			}
+			// Otherwise the relay went, and is looked for again.
 			mu.Lock()
 			delete(watched, addr)
 			mu.Unlock()
@@ -145,7 +159,7 @@ func (t *tapping) tree(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return ended(parent, context.Cause(ctx))
 		case <-again.C:
 		}
 	}

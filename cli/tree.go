@@ -12,7 +12,7 @@ import (
 )
 
 func newTree(e *env) *cobra.Command {
-	var flags clientFlags
+	var flags readFlags
 	cmd := &cobra.Command{
 		Use:   "tree",
 		Short: "Show every node: role, parent, state, lag, clock, rate, disk",
@@ -32,7 +32,7 @@ The exit code is %d if a node is not well.`, exitDegraded),
 			}
 			defer c.close()
 			var view treeView
-			if err := c.get(cmd.Context(), "/v1/tree", nil, &view); err != nil {
+			if err := c.get(cmd.Context(), "/v1/tree", flags.query(), &view); err != nil {
 				return err
 			}
 			view.sort()
@@ -42,7 +42,7 @@ The exit code is %d if a node is not well.`, exitDegraded),
 			return view.fault()
 		},
 	}
-	addClientFlags(cmd, &flags)
+	addReadFlags(cmd, &flags)
 	return cmd
 }
 

@@ -153,7 +153,9 @@ func (u *unit) room() bool { return u.fold.Len() < foldLimit && u.spans < maxSpa
 func (u *unit) add(s custody.Span, a *arrived) {
 	replayable := map[string]bool{}
 	for _, p := range a.batch.Positions {
-		u.positions[place{p.Source, p.File}] = p
+		if at := (place{p.Source, p.File}); p.Offset >= u.positions[at].Offset {
+			u.positions[at] = p // one that a restarted agent reads again says less
+		}
 		replayable[p.SourceName()] = p.Replayable
 	}
 	for i := range a.batch.Events {

@@ -156,12 +156,15 @@ func (s *state) move(u event.Unit, moved []event.Position) {
 
 // place puts a position into a sorted list. A file's own name in the source's
 // ("source#file") stays the same while its fingerprint, which is part of File,
-// grows: what such a file was known by before is replaced.
+// grows, so there is one position of each such name. A position never falls: a
+// lane that lags is read again after a restart of its agent, and what it says
+// then of the other lane is less than is known.
 func place(list []placement, p placement) []placement {
 	if strings.Contains(p.Source, "#") {
-		list = slices.DeleteFunc(list, func(q placement) bool {
-			return q.Source == p.Source && q.File != p.File && q.Offset <= p.Offset
-		})
+		if slices.ContainsFunc(list, func(q placement) bool { return q.Source == p.Source && q.Offset > p.Offset }) {
+			return list
+		}
+		list = slices.DeleteFunc(list, func(q placement) bool { return q.Source == p.Source && q.File != p.File })
 	}
 	at, found := slices.BinarySearchFunc(list, p, func(a, b placement) int { return a.compare(&b) })
 	if found {

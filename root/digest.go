@@ -55,6 +55,7 @@ func (s *state) judge(relay string, sec *wire.Section) wire.Judgement {
 		u.folded += sec.Rows.Folded
 		u.unsummed += sec.Rows.Unsummed
 		u.sum = u.sum.Add(sec.Rows.Sum)
+		s.settled += sec.Rows.Events + sec.Rows.Heartbeats
 		s.setUnit(h.Unit, u)
 		s.tally(&sec.Rows)
 		if !h.Rest {

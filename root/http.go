@@ -11,13 +11,11 @@ import (
 	"time"
 )
 
-const (
-	// readLimit bounds a linearizable read of the API: without a quorum it
-	// fails instead of hanging.
-	readLimit = 3 * time.Second
-	// maxWatchers bounds the streams of changes that are open at once.
-	maxWatchers = 64
-)
+// maxWatchers bounds the streams of changes that are open at once.
+const maxWatchers = 64
+
+// watchPause is the least time between two looks for changes; nobody sees it.
+const watchPause = 10 * time.Millisecond
 
 // fault is the body of an error.
 type fault struct {
@@ -47,9 +45,7 @@ func (r *Root) API() http.Handler {
 	mux.HandleFunc("GET /v1/units", serveRead(r, "units", r.Units))
 	mux.HandleFunc("GET /v1/series", serveRead(r, "series", r.Series))
 	mux.HandleFunc("GET /v1/incidents/{id}", func(w http.ResponseWriter, q *http.Request) {
-		ctx, cancel := context.WithTimeout(q.Context(), readLimit)
-		defer cancel()
-		d, err := r.Incident(ctx, q.PathValue("id"), isStale(q))
+		d, err := r.Incident(q.Context(), q.PathValue("id"), isStale(q))
 		if err != nil {
 			r.writeFault(w, err)
 			return
@@ -78,9 +74,7 @@ func isStale(q *http.Request) bool {
 // serveRead serves a list under its name.
 func serveRead[T any](r *Root, name string, read func(context.Context, bool) ([]T, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, q *http.Request) {
-		ctx, cancel := context.WithTimeout(q.Context(), readLimit)
-		defer cancel()
-		list, err := read(ctx, isStale(q))
+		list, err := read(q.Context(), isStale(q))
 		if err != nil {
 			r.writeFault(w, err)
 			return
@@ -134,6 +128,10 @@ func (r *Root) serveWatch(w http.ResponseWriter, q *http.Request) {
 		case <-q.Context().Done():
 			return
 		case <-moved:
+		}
+		// What comes at once goes out together; a state is frozen for each look.
+		if !pause(q.Context(), watchPause) {
+			return
 		}
 	}
 }

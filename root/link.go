@@ -159,26 +159,6 @@ func (l *link) receive(ctx context.Context, s *transport.Session) {
 	}
 }
 
-// readIndex asks the leader for the index that a linearizable read here must
-// have seen.
-func (l *link) readIndex(ctx context.Context) (uint64, error) {
-	q := l.r.newRequest(l.r.name, func(id uint64) transport.Message {
-		w := pack.NewWriter()
-		w.Uint(id)
-		return transport.Message{Kind: kindRead, Body: w.Bytes()}
-	})
-	m, err := l.call(ctx, q)
-	if err != nil {
-		return 0, err
-	}
-	p := pack.NewReader(m.Body)
-	_, index := p.Uint("id", 1<<63), p.Uint("index", 1<<64-1)
-	if m.Kind != kindReadAnswer {
-		return 0, fmt.Errorf("the leader answered a read by kind %d", m.Kind)
-	}
-	return index, p.Done()
-}
-
 // tell sends this root's status to the leader; it may be missed.
 func (l *link) tell(ctx context.Context, n status.Node) {
 	l.mu.Lock()

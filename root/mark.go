@@ -102,6 +102,7 @@ func (s *state) sum() event.Hash {
 	w := pack.NewWriter()
 	w.Bin(s.output[:])
 	w.Uint(s.count)
+	w.Uint(s.settled)
 	for _, n := range s.counts.list() {
 		w.Uint(*n)
 	}

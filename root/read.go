@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"pando/event"
-	"pando/root/consensus"
+	"pando/internal/pack"
 	"pando/root/incident"
 	"pando/stream"
 	"pando/stream/anomaly"
+	"pando/transport"
 )
 
 // ErrUnknown reports an incident that is not, or not any more, in the state.
@@ -119,22 +121,21 @@ type Series struct {
 	Last     int64   `json:"last"`  // start of the last pane
 }
 
+// readLimit bounds a linearizable read: without a quorum it fails instead of
+// hanging.
+const readLimit = 3 * time.Second
+
 // read returns a state that holds everything that was acknowledged before the
 // call, or, if stale is allowed, what this root has.
 func (r *Root) read(ctx context.Context, stale bool) (*view, error) {
 	if stale {
 		return r.fsm.view(), nil
 	}
-	err := r.node.Linearizable(ctx)
-	if err == nil {
-		return r.fsm.view(), nil
-	}
-	if !errors.Is(err, consensus.ErrNotLeader) {
-		return nil, err
-	}
-	index, err := r.link.readIndex(ctx)
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	index, err := r.readIndex(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("linearizable read through the leader, %q: %w", r.Leader(), err)
+		return nil, fmt.Errorf("linearizable read, leader %q: %w", r.Leader(), err)
 	}
 	for {
 		v, moved := r.fsm.next()
@@ -147,6 +148,25 @@ func (r *Root) read(ctx context.Context, stale bool) (*view, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// readIndex asks the leader, here or elsewhere, to confirm that it leads, and
+// returns the index that a read must have seen.
+func (r *Root) readIndex(ctx context.Context) (uint64, error) {
+	m, err := r.decide(ctx, r.newRequest(r.name, func(id uint64) transport.Message {
+		w := pack.NewWriter()
+		w.Uint(id)
+		return transport.Message{Kind: kindRead, Body: w.Bytes()}
+	}))
+	if err != nil {
+		return 0, err
+	}
+	if m.Kind != kindReadAnswer {
+		return 0, fmt.Errorf("answered by kind %d", m.Kind)
+	}
+	p := pack.NewReader(m.Body)
+	_, index := p.Uint("id", 1<<63), p.Uint("index", 1<<64-1)
+	return index, p.Done()
 }
 
 // Incidents lists the incidents that are kept: the settled ones first, then

@@ -126,6 +126,7 @@ func (h *header) append(w *pack.Writer) {
 	h.mark.append(w)
 	w.Int(h.expired)
 	w.Uint(h.changed)
+	w.Uint(h.settled)
 	for _, n := range h.counts.list() {
 		w.Uint(*n)
 	}
@@ -136,7 +137,7 @@ func (h *header) read(r *pack.Reader) {
 	h.now, h.index, h.count = r.Int("now"), r.Uint("index", math.MaxUint64), r.Uint("count", math.MaxUint64)
 	readHash(r, &h.output)
 	h.mark.read(r)
-	h.expired, h.changed = r.Int("expired"), r.Uint("changed", math.MaxUint64)
+	h.expired, h.changed, h.settled = r.Int("expired"), r.Uint("changed", math.MaxUint64), r.Uint("settled", math.MaxUint64)
 	for _, n := range h.counts.list() {
 		*n = r.Uint("counter", math.MaxUint64)
 	}

@@ -139,6 +139,7 @@ type header struct {
 	mark    mark
 	expired int64  // when the graph was last looked through
 	changed uint64 // changes of incidents ever
+	settled uint64 // events ever, heartbeats included
 	counts  Counters
 	// Both are only appended to and cut at the front, so a copy of the slice
 	// header is a frozen copy.

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"pando/event"
 	"pando/internal/ops"
 	"pando/transport"
 	"pando/tree/status"
@@ -93,7 +92,7 @@ func (r *Root) Status() status.Node {
 			n.SkewBoundNs = m.Bound
 		}
 	}
-	r.fsm.view().units.Ascend(func(_ event.Unit, u *unit) bool { n.Events += u.events + u.heartbeats; return true })
+	n.Events = r.fsm.view().settled
 	return n
 }
 
@@ -103,13 +102,12 @@ func (r *Root) Status() status.Node {
 func (r *Root) Tree() Tree {
 	v := r.fsm.view()
 	b := treeBuilder{nodes: map[string]status.Node{}}
-	self := r.Status()
-	b.put(self)
+	b.fallback(r.Status())
 	r.mu.Lock()
-	for _, h := range r.statuses {
-		b.report(h)
-	}
+	list := slices.Collect(maps.Values(r.statuses))
 	r.mu.Unlock()
+	slices.SortFunc(list, func(x, y heard) int { return strings.Compare(x.report.Node.Name, y.report.Node.Name) })
+	b.reports(list)
 	for _, s := range r.Servers() {
 		region, _ := splitNode(s.Name)
 		b.fallback(status.Node{Name: s.Name, Role: string(transport.RoleRoot), Region: region, Address: s.Addr, API: s.API, State: stateSilent})
@@ -126,47 +124,55 @@ func (r *Root) Tree() Tree {
 	return Tree{Leader: r.Leader(), Nodes: b.sorted()}
 }
 
-// treeBuilder collects nodes; of two words on one node the newer counts.
+// treeBuilder collects nodes.
 type treeBuilder struct{ nodes map[string]status.Node }
 
-func (b *treeBuilder) put(n status.Node) {
-	if old, ok := b.nodes[n.Name]; !ok || old.AsOf <= n.AsOf {
-		b.nodes[n.Name] = n
-	}
-}
-
-// fallback adds a node that nobody reports on.
+// fallback adds a node that nobody nearer to it has reported on.
 func (b *treeBuilder) fallback(n status.Node) {
 	if _, ok := b.nodes[n.Name]; !ok {
 		b.nodes[n.Name] = n
 	}
 }
 
-// report adds a node and its children. When the report is old, nothing can be
-// said of them.
-func (b *treeBuilder) report(h heard) {
-	silent := time.Since(h.at) > silentAfter
-	n := h.report.Node
-	if n.State == "" {
-		n.State = stateLive
+// reports adds nodes that report on themselves, and then their children, who
+// have no word of their own here. When a report is old, nothing can be said
+// of its nodes.
+func (b *treeBuilder) reports(list []heard) {
+	direct := map[string]bool{}
+	for name := range b.nodes {
+		direct[name] = true
 	}
-	if silent {
-		n.State = stateSilent
+	for i := range list {
+		n := list[i].report.Node
+		if n.State == "" {
+			n.State = stateLive
+		}
+		if list[i].silent() {
+			n.State = stateSilent
+		}
+		b.fallback(n)
+		direct[n.Name] = true
 	}
-	b.put(n)
-	for _, c := range h.report.Children {
-		if c.Name == "" {
-			continue
+	for i := range list {
+		for _, c := range list[i].report.Children {
+			if c.Name == "" || direct[c.Name] || c.Role == string(transport.RoleRoot) {
+				continue
+			}
+			if c.Parent == "" {
+				c.Parent = list[i].report.Node.Name
+			}
+			if list[i].silent() {
+				c.State = stateSilent
+			}
+			// An agent that moved is in two reports; the newer one counts.
+			if old, ok := b.nodes[c.Name]; !ok || old.AsOf < c.AsOf {
+				b.nodes[c.Name] = c
+			}
 		}
-		if c.Parent == "" {
-			c.Parent = n.Name
-		}
-		if silent {
-			c.State = stateSilent
-		}
-		b.put(c)
 	}
 }
+
+func (h *heard) silent() bool { return time.Since(h.at) > silentAfter }
 
 func (b *treeBuilder) sorted() []status.Node {
 	rank := map[string]int{string(transport.RoleRoot): 0, string(transport.RoleRelay): 1, string(transport.RoleAgent): 2}

@@ -27,6 +27,7 @@ func (t *tail) read(ctx context.Context, f *file, looked int64) (end bool, err e
 			return false, nil // cut since it was looked at; the next poll sees how
 		}
 		turn += n
+		t.active = looked
 		if err := t.split(ctx, f, t.chunk[:n]); err != nil {
 			return false, err
 		}

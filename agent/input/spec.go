@@ -50,7 +50,7 @@ const (
 	defaultConnections = 256
 
 	// defaultPoll keeps the time from write to read small against the 47 ms
-	// that detection may take, at about 0.1 % of one processor.
+	// that detection may take.
 	defaultPoll = 10 * time.Millisecond
 	minPoll     = time.Millisecond
 	maxPoll     = time.Minute

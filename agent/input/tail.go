@@ -32,6 +32,13 @@ const (
 	// 1.5 microseconds.
 	pollPerFile = 250 * time.Microsecond
 
+	// idlePoll is how often a tail looks after idleAfter without a line, if it
+	// is told of changes: each time it wakes costs far more than the look
+	// itself. It bounds how old the last look is, and so the width of the next
+	// line's interval.
+	idlePoll  = 100 * time.Millisecond
+	idleAfter = int64(time.Second)
+
 	// unclaimedFor is how long a position may wait for its file, whose file
 	// system may be mounted late, until it is retired.
 	unclaimedFor = int64(time.Hour)
@@ -60,6 +67,7 @@ type tail struct {
 	known    bool                // there were positions at the start
 	newest   int                 // the highest generation given, in this life or before
 	begun    int64               // monotonic ns of the first poll
+	active   int64               // monotonic ns of the last read
 	lineages []*lineage          // sorted by path
 	scanned  int64               // monotonic ns of the last look at the pattern
 	surplus  bool                // the pattern names more files than allowed
@@ -98,13 +106,23 @@ func newTail(o Options, rules *mapper, counts *metrics) (*tail, error) {
 // Run implements [Source].
 func (t *tail) Run(ctx context.Context) error {
 	defer t.closeAll()
+	watched, unwatch, err := newWatch(filepath.Dir(t.spec.Path))
+	if err == nil {
+		defer unwatch()
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var changed changes // listened to only while idle
 	for {
+		woken := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
+		case _, woken = <-changed:
+			if !woken {
+				watched = nil // the watch failed; polling goes on
+			}
 		}
 		busy, err := t.poll(ctx)
 		if ctx.Err() != nil {
@@ -114,8 +132,12 @@ func (t *tail) Run(ctx context.Context) error {
 			return fmt.Errorf("tail %q: %w", t.spec.Name, err)
 		}
 		wait := max(t.spec.Poll, time.Duration(len(t.lineages))*pollPerFile)
-		if busy {
+		changed = nil
+		switch {
+		case busy:
 			wait = 0
+		case watched != nil && !woken && t.clock()-t.active > idleAfter:
+			wait, changed = max(wait, idlePoll), watched
 		}
 		timer.Reset(wait)
 	}

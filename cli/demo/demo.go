@@ -164,8 +164,8 @@ func (r *run) play(ctx context.Context) (err error) {
 
 // orCause prefers the reason why the context ended.
 func orCause(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return errors.Join(context.Cause(ctx), err)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
 	}
 	return err
 }

@@ -89,6 +89,9 @@ func plant(ctx context.Context, dir string, o Options, hosts []*host, log *slog.
 	if err := t.plantRoots(); err != nil {
 		return nil, err
 	}
+	if err := t.await(ctx, "a leader", growthLimit, func() error { _, err := t.leader(); return err }); err != nil {
+		return nil, err
+	}
 	if err := t.plantRelays(); err != nil {
 		return nil, err
 	}

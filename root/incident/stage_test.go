@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"pando/event"
 	"pando/event/clock"
@@ -220,5 +219,3 @@ func (s *stage) only() *Incident {
 	}
 	return s.set.incidents[0]
 }
-
-func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

@@ -3,11 +3,12 @@
 # DIR/run/NAME.pid, and only processes started here are ever ended.
 #
 # Set before sourcing, or leave alone:
-#   PANDO   the binary                      (default: bin/pando, built if missing)
+#   PANDO   the binary                      (default: bin/pando, built from this tree)
 #   PORTS   first digits of all ports       (default: 271, so 27101 to 27194)
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(cd "$here/../.." && pwd)
+own=${PANDO:+no}
 PANDO=${PANDO:-$repo/bin/pando}
 PORTS=${PORTS:-271}
 
@@ -18,10 +19,7 @@ agents="vm-swift lpara lparb k8s-checkout k8s-ledger k8s-fraud"
 die() { echo "$*" >&2; exit 1; }
 
 build() {
-    if [ ! -x "$PANDO" ]; then
-        echo "building $PANDO"
-        (cd "$repo" && go build -trimpath -o "$PANDO" .)
-    fi
+    if [ -z "$own" ]; then (cd "$repo" && go build -trimpath -o "$PANDO" .); fi
 }
 
 # prepare DIR: certificates, gossip key and configuration files, unless they

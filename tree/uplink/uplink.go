@@ -353,7 +353,7 @@ func (b *standby) keep(ctx context.Context, r placement.Relay) {
 	s, err := b.up.dial(ctx, r.Addr)
 	if err != nil {
 		b.retry = time.Now().Add(penalty)
-		b.up.opts.Logger.Info("no standby", "node", r.Node, "error", err)
+		b.up.opts.Logger.Info("no standby", "candidate", r.Node, "error", err)
 		return
 	}
 	lctx, stop := context.WithCancel(context.Background())

@@ -1,0 +1,52 @@
+//go:build !zos
+
+package root
+
+import (
+	"log/slog"
+	"testing"
+
+	"pando/internal/durable"
+	"pando/transport"
+	"pando/tree/rootclock"
+)
+
+// TestRootTimeGoesOnUnderTheNextLeader: a member whose own clock is five
+// seconds behind learns root time from the leader, and when it leads itself
+// root time neither steps nor goes back.
+func TestRootTimeGoesOnUnderTheNextLeader(t *testing.T) {
+	const ahead = int64(5e9)
+	wall := epoch
+	rt := &rootTime{wall: func() int64 { return wall }}
+	c, err := rootclock.New(rootclock.Options{Dir: t.TempDir(), FS: durable.OS(), Wall: rt.Now, Root: true, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt.use(c)
+	if got := rt.Now(); got != wall {
+		t.Fatalf("without a leader root time is %d, want its own clock's %d", got, wall)
+	}
+	mono := c.Mono()
+	c.Sample(nil, transport.Sample{T1: mono - 1e6, T2: epoch + ahead, T3: epoch + ahead, T4: mono, OK: true})
+	known := rt.Now()
+	if known-epoch < ahead-1e9 {
+		t.Fatalf("root time is %d, the leader said about %d", known, epoch+ahead)
+	}
+	rt.lead()
+	first := rt.Now()
+	if first < known || first-wall < ahead-1e9 {
+		t.Fatalf("as the leader it is %d, it was %d", first, known)
+	}
+	last := first
+	for range 100 {
+		wall += 1e9
+		now := rt.Now()
+		if step := now - last; step <= 0 || step > 1e9 {
+			t.Fatalf("a second of its clock is %d ns of root time", step)
+		}
+		last = now
+	}
+	if left, was := last-wall, first-epoch; left >= was {
+		t.Fatalf("it does not approach its own clock: %d ns ahead, then %d", was, left)
+	}
+}
