@@ -59,8 +59,8 @@ func newRoot(e *env) *cobra.Command {
 	)
 	root := newGroup("pando", "Telemetry from edge to core: what broke, in what order, and who says so", commands...)
 	root.Long = `Pando is one binary that runs as a leaf agent, as a regional relay, or as a
-Raft-replicated root. Telemetry flows up the tree; incidents, their causes and
-circuit-breaker decisions come back down.
+Raft-replicated root. Telemetry flows up the tree; what broke, in what order
+and on what evidence is asked at its root.
 
 Data goes to stdout, diagnostics to stderr. Exit codes:
 ` + exitHelp()
