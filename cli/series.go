@@ -3,12 +3,10 @@
 package cli
 
 import (
-	"fmt"
-	"path"
-
 	"github.com/spf13/cobra"
 
 	"pando/root"
+	"pando/stream"
 )
 
 func newSeries(e *env) *cobra.Command {
@@ -19,16 +17,11 @@ func newSeries(e *env) *cobra.Command {
 		Short: "Show what is settled at the root, by entity and signal",
 		Long: `Show how many events of each series the roots have settled, and the exact sum of
 their values. With numbered lines, count and sum tell a lost line from a doubled
-one. Patterns are those of Go's path.Match.`,
+one. In patterns * is any run of characters, slashes included, and ? one byte.`,
 		Example: `  pando series --context tree.yaml
   pando series --entity 'payments/*' -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for flag, pattern := range map[string]string{"entity": entity, "signal": signal} {
-				if _, err := path.Match(pattern, ""); err != nil {
-					return &usageError{err: fmt.Errorf("--%s %q: %w", flag, pattern, err), command: cmd.CommandPath()}
-				}
-			}
 			c, err := flags.connect()
 			if err != nil {
 				return err
@@ -43,7 +36,7 @@ one. Patterns are those of Go's path.Match.`,
 			view.Series = []root.Series{}
 			t := table{columns: []string{"entity", "signal", "count", "sum", "first", "last"}}
 			for _, s := range all.Series {
-				if !matches(entity, s.Entity) || !matches(signal, s.Signal) {
+				if !stream.Match(entity, s.Entity) || !stream.Match(signal, s.Signal) {
 					continue
 				}
 				view.Series = append(view.Series, s)
@@ -56,14 +49,4 @@ one. Patterns are those of Go's path.Match.`,
 	cmd.Flags().StringVar(&entity, "entity", "", "only entities that match this pattern")
 	cmd.Flags().StringVar(&signal, "signal", "", "only signals that match this pattern")
 	return cmd
-}
-
-// matches tells whether a name matches a pattern that is known to be good; no
-// pattern matches everything.
-func matches(pattern, name string) bool {
-	if pattern == "" {
-		return true
-	}
-	ok, err := path.Match(pattern, name)
-	return ok && err == nil
 }

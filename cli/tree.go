@@ -70,7 +70,7 @@ func (v *treeView) table() table {
 
 // fault is errDegraded if a node is not well.
 func (v *treeView) fault() error {
-	well := []string{"live", "leader", "follower"}
+	well := []string{"live", "leader", "follower", "unknown"} // unknown: a new leader was not told yet
 	bad := 0
 	first := ""
 	for _, n := range v.Nodes {

@@ -48,6 +48,8 @@ func (r *Root) lead(ctx context.Context) {
 				continue
 			}
 			r.time.lead()
+			now := time.Now()
+			r.leads.Store(&now)
 			r.log.Info("this root leads")
 			term, cancel := context.WithCancel(ctx)
 			ended := make(chan struct{})

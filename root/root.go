@@ -66,6 +66,7 @@ type Root struct {
 	started  time.Time
 
 	leading   atomic.Bool
+	leads     atomic.Pointer[time.Time] // since when this root leads, or last led
 	requestID atomic.Uint64
 	live      atomic.Uint64 // entries above this index are news here, not a replay
 	stopping  atomic.Bool

@@ -7,8 +7,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -31,8 +33,9 @@ const (
 
 // States of nodes that others report on.
 const (
-	stateLive   = "live"
-	stateSilent = "silent"
+	stateLive    = "live"
+	stateSilent  = "silent"
+	stateUnknown = "unknown" // nobody had time to report to this leader yet
 )
 
 // heard is a report and when it came, on this process's clock.
@@ -93,6 +96,21 @@ func (r *Root) Status() status.Node {
 		}
 	}
 	n.Events = r.fsm.view().settled
+	n.WALBytes = folderBytes(raftDir(r.opts.Dir))
+	return n
+}
+
+// folderBytes is the size of the files below a folder; what cannot be looked
+// at counts nothing.
+func folderBytes(dir string) (n int64) {
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			if info, err := e.Info(); err == nil {
+				n += info.Size()
+			}
+		}
+		return nil
+	})
 	return n
 }
 
@@ -103,6 +121,10 @@ func (r *Root) Tree() Tree {
 	v := r.fsm.view()
 	b := treeBuilder{nodes: map[string]status.Node{}}
 	b.fallback(r.Status())
+	absent := stateSilent
+	if since := r.leads.Load(); since != nil && time.Since(*since) < silentAfter {
+		absent = stateUnknown
+	}
 	r.mu.Lock()
 	list := slices.Collect(maps.Values(r.statuses))
 	r.mu.Unlock()
@@ -110,15 +132,15 @@ func (r *Root) Tree() Tree {
 	b.reports(list)
 	for _, s := range r.Servers() {
 		region, _ := splitNode(s.Name)
-		b.fallback(status.Node{Name: s.Name, Role: string(transport.RoleRoot), Region: region, Address: s.Addr, API: s.API, State: stateSilent})
+		b.fallback(status.Node{Name: s.Name, Role: string(transport.RoleRoot), Region: region, Address: s.Addr, API: s.API, State: absent})
 	}
 	v.nodes.Ascend(func(name string, m *member) bool {
-		b.fallback(status.Node{Name: name, Role: m.role, Region: m.region, Address: m.addr, State: stateSilent, AsOf: m.at})
+		b.fallback(status.Node{Name: name, Role: m.role, Region: m.region, Address: m.addr, State: absent, AsOf: m.at})
 		return true
 	})
 	v.origins.Ascend(func(name string, o *origin) bool {
 		region, _ := splitNode(name)
-		b.fallback(status.Node{Name: name, Role: string(transport.RoleAgent), Region: region, Parent: o.relay, WAL: o.Current.String(), State: stateSilent, AsOf: o.at})
+		b.fallback(status.Node{Name: name, Role: string(transport.RoleAgent), Region: region, Parent: o.relay, WAL: o.Current.String(), State: absent, AsOf: o.at})
 		return true
 	})
 	return Tree{Leader: r.Leader(), Nodes: b.sorted()}

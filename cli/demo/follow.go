@@ -29,7 +29,7 @@ func (r *run) follow(ctx context.Context) error {
 		return err
 	}
 	r.say.tell(bold, "the tree stays up; Ctrl-C ends it. Try in another shell:")
-	for _, c := range []string{"tree", "incident list", "tap --entity 'sysplex1/*/*'"} {
+	for _, c := range []string{"tree", "incident list", "tap --entity 'sysplex1/*'"} {
 		r.say.tell(green, "  %s %s --context %s", r.opts.Command, c, path)
 	}
 	var writing sync.WaitGroup

@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"pando/event"
+	"pando/stream"
 )
 
 func TestConfigFromYAML(t *testing.T) {
@@ -83,7 +84,7 @@ func TestGlob(t *testing.T) {
 		{"payments/*", "payments/swift/a", true}, {"*/LPARA/*", "sysplex1/LPARA/CICS", true}, {"a*b*c", "aXbXbXc", true},
 		{"a*b*c", "aXbXbX", false}, {"a*", "ba", false}, {"*a", "aaab", false}, {"?", "", false},
 	} {
-		if got := matches(c.pattern, c.name); got != c.want {
+		if got := stream.Match(c.pattern, c.name); got != c.want {
 			t.Errorf("%q matches %q: %v, want %v", c.pattern, c.name, got, c.want)
 		}
 	}

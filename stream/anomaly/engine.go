@@ -321,7 +321,7 @@ func (e *Engine) line(o *origin, ev *event.Event) *line {
 	}
 	ln := &line{}
 	for i := range e.cfg.Rules {
-		if r := &e.cfg.Rules[i]; matches(r.Entity, ev.Entity) && matches(r.Signal, ev.Signal) {
+		if r := &e.cfg.Rules[i]; stream.Match(r.Entity, ev.Entity) && stream.Match(r.Signal, ev.Signal) {
 			ln.rules = append(ln.rules, i)
 		}
 	}

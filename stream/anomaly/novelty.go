@@ -34,7 +34,7 @@ func (e *Engine) meet(o *origin, ln *line, s *sighting, out []Finding) []Finding
 	}
 	fresh := s.claimed && !s.backlog && !o.partial &&
 		e.now-o.since >= int64(e.cfg.FirstSeen.LearnFor) &&
-		matches(e.cfg.FirstSeen.Signals, s.series.Signal)
+		stream.Match(e.cfg.FirstSeen.Signals, s.series.Signal)
 	if !e.remember(o, s.series) {
 		e.refused.Codes++
 		return out

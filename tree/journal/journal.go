@@ -10,14 +10,12 @@ package journal
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"log/slog"
 	"sync"
+	"time"
 
 	"pando/internal/durable"
 	"pando/internal/pack"
@@ -81,6 +79,11 @@ type Options struct {
 	// Deliver takes outputs, in order, after an fsync covers their records.
 	// It must not call Append.
 	Deliver func([]Output)
+	// Sheds names the kinds of records that bring data. They are refused with
+	// [wal.ErrFull] as soon as no further segment can be had: the rest of the
+	// last one is for the records that let the log be trimmed, without which
+	// a full log would stay full for ever. Nil: none.
+	Sheds func(kind uint8) bool
 	// CheckpointBytes is how much log may pass between checkpoints.
 	CheckpointBytes int64
 	Logger          *slog.Logger
@@ -98,51 +101,23 @@ type Journal struct {
 	log  *wal.Log
 	wake chan struct{} // capacity 1: outputs or bytes for Run
 
-	mu     sync.Mutex
-	room   *sync.Cond
-	core   Core
-	sum    outputHash
-	since  int // records since the last hash record
-	queue  []pending
-	queued int
-	grown  int64 // bytes since the last checkpoint
-	err    error
+	mu      sync.Mutex
+	room    *sync.Cond
+	running bool // Run delivers; nobody else makes room in the queue
+	core    Core
+	sum     outputHash
+	since   int // records since the last hash record
+	queue   []pending
+	queued  int
+	grown   int64     // bytes since the last checkpoint
+	oldest  wal.Seq   // what the core needed at the last checkpoint; 0: nothing
+	eased   time.Time // when a full log was last given a checkpoint
+	err     error
 }
 
 type pending struct {
 	at  wal.Seq
 	out Output
-}
-
-// outputHash chains the outputs.
-type outputHash struct {
-	h     hash.Hash
-	from  []byte // the sum that this stretch continues
-	count uint64 // outputs since the last fold
-}
-
-func newOutputHash(prev []byte) outputHash {
-	h := sha256.New()
-	h.Write(prev)
-	return outputHash{h: h, from: prev}
-}
-
-func (o *outputHash) add(out Output) {
-	var n [17]byte
-	binary.BigEndian.PutUint64(n[:], uint64(len(out.To)))
-	binary.BigEndian.PutUint64(n[8:], uint64(len(out.Body)))
-	n[16] = out.Kind
-	o.h.Write(n[:])
-	io.WriteString(o.h, out.To)
-	o.h.Write(out.Body)
-	o.count++
-}
-
-// fold ends one stretch and starts the next from its sum.
-func (o *outputHash) fold() []byte {
-	sum := o.h.Sum(nil)
-	*o = newOutputHash(sum)
-	return sum
 }
 
 // Open opens the log and brings the core to its end.
@@ -174,6 +149,9 @@ func Open(opts Options) (_ *Journal, rec wal.Recovery, err error) {
 	s := stepper{core: j.core}
 	if err := s.start(from); err != nil {
 		return nil, rec, err
+	}
+	if from.Seq != 0 {
+		j.oldest = j.core.Oldest()
 	}
 	if err := s.run(log.Reader(from.Seq + 1)); err != nil {
 		return nil, rec, err
@@ -219,22 +197,31 @@ func (j *Journal) Log() *wal.Log { return j.log }
 
 // Append writes one record, lets the core step it, and returns its sequence.
 // The outputs are delivered once the record is synced. An urgent record does
-// not wait behind bulk.
+// not wait behind bulk. [wal.ErrFull] means that nothing was accepted; after
+// any other error the journal takes nothing more.
 func (j *Journal) Append(kind uint8, body []byte, urgent bool) (wal.Seq, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for j.err == nil && j.queued >= maxQueued {
+	for j.err == nil && j.running && j.queued >= maxQueued {
 		j.room.Wait()
 	}
 	if j.err != nil {
 		return 0, j.err
+	}
+	if j.opts.Sheds != nil && j.opts.Sheds(kind) {
+		if err := j.log.Full(); err != nil {
+			return 0, fmt.Errorf("append: %w", err)
+		}
 	}
 	if err := j.appendLocked(kind, body, urgent); err != nil {
 		return 0, err
 	}
 	at := j.log.Last()
 	if j.since >= HashEvery {
-		if err := j.hashLocked(); err != nil {
+		// The record is in the log: a hash that finds no room comes later.
+		if j.sum.count == 0 {
+			j.since = 0
+		} else if err := j.hashLocked(); err != nil && !errors.Is(err, wal.ErrFull) {
 			return 0, err
 		}
 	}
@@ -266,12 +253,15 @@ func (j *Journal) sayLocked(at wal.Seq, o Output) {
 	j.queued += len(o.Body) + len(o.Payload) + outputOverhead
 }
 
+// hashLocked records the hash of the outputs since the last one. The stretch
+// ends only if its record is accepted: a replay ends it there, too.
 func (j *Journal) hashLocked() error {
-	j.since = 0
-	if j.sum.count == 0 {
-		return nil
+	if err := j.appendLocked(KindHash, j.sum.value(), false); err != nil {
+		return err
 	}
-	return j.appendLocked(KindHash, j.sum.fold(), false)
+	j.sum.fold()
+	j.since = 0
+	return nil
 }
 
 func (j *Journal) failLocked(err error) error {
@@ -301,6 +291,8 @@ func (j *Journal) View(f func(Core)) {
 // Run delivers outputs and writes checkpoints until ctx is done or the log or
 // the core fails; the failure is the result.
 func (j *Journal) Run(ctx context.Context) error {
+	j.setRunning(true)
+	defer j.setRunning(false)
 	for {
 		if err := j.deliver(); err != nil {
 			return err
@@ -317,6 +309,13 @@ func (j *Journal) Run(ctx context.Context) error {
 		case <-j.wake:
 		}
 	}
+}
+
+func (j *Journal) setRunning(yes bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.running = yes
+	j.room.Broadcast()
 }
 
 // deliver hands out what the disk covers.
@@ -347,51 +346,6 @@ func (j *Journal) deliver() error {
 		j.opts.Deliver(outs)
 	}
 	return err
-}
-
-func (j *Journal) checkpointIfDue(ctx context.Context, always bool) error {
-	j.mu.Lock()
-	if j.err != nil || !always && j.grown < j.opts.CheckpointBytes {
-		j.mu.Unlock()
-		return nil
-	}
-	j.since = 0
-	if err := j.appendLocked(KindHash, j.sum.fold(), false); err != nil {
-		j.mu.Unlock()
-		if errors.Is(err, wal.ErrFull) {
-			j.opts.Logger.Warn("no room for a checkpoint", "error", err)
-			return nil
-		}
-		return err
-	}
-	w := pack.NewWriter()
-	w.Bin(j.sum.from)
-	j.core.AppendState(w)
-	c := wal.Checkpoint{Format: stateFormat, Logic: j.core.Logic(), Seq: j.log.Last(), State: w.Bytes()}
-	oldest := j.core.Oldest()
-	j.grown = 0
-	j.mu.Unlock()
-	if err := j.log.WriteCheckpoint(ctx, c); err != nil {
-		if errors.Is(err, wal.ErrFull) {
-			j.opts.Logger.Warn("no room for a checkpoint", "error", err)
-			return nil
-		}
-		return err
-	}
-	return j.trim(oldest)
-}
-
-// trim frees what neither the core nor the older checkpoint needs.
-func (j *Journal) trim(oldest wal.Seq) error {
-	list, err := wal.Checkpoints(j.opts.WAL.FS, j.opts.WAL.Dir)
-	if err != nil || len(list) < 2 {
-		return err
-	}
-	to := list[len(list)-1].Seq + 1
-	if oldest != 0 {
-		to = min(to, oldest)
-	}
-	return j.log.TrimBefore(to)
 }
 
 // Close writes a last checkpoint and closes the log.

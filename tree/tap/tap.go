@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"pando/event"
+	"pando/stream"
 )
 
 // Item is one thing that passed.
@@ -33,23 +33,15 @@ type Item struct {
 	Missed   uint64  `json:"missed,omitempty"` // items this reader missed before this one
 }
 
-// Filter chooses items. Patterns are those of path.Match, but * spans slashes
-// when the pattern has none.
+// Filter chooses items. Patterns are those of the detectors, see
+// [stream.Match].
 type Filter struct {
 	Entity, Signal string // empty: all
 	MinSeverity    int
 }
 
 func (f Filter) match(it *Item) bool {
-	return it.Severity >= f.MinSeverity && matches(f.Entity, it.Entity) && matches(f.Signal, it.Signal)
-}
-
-func matches(pattern, name string) bool {
-	if pattern == "" || pattern == "*" {
-		return true
-	}
-	ok, err := path.Match(pattern, name)
-	return ok && err == nil
+	return it.Severity >= f.MinSeverity && stream.Match(f.Entity, it.Entity) && stream.Match(f.Signal, it.Signal)
 }
 
 const (
@@ -125,12 +117,6 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if s := q.Get("severity"); s != "" {
 		if _, err := fmt.Sscanf(s, "%d", &f.MinSeverity); err != nil {
 			http.Error(w, "severity: want a number from 0 to 24", http.StatusBadRequest)
-			return
-		}
-	}
-	for _, p := range []string{f.Entity, f.Signal} {
-		if _, err := path.Match(p, ""); err != nil {
-			http.Error(w, fmt.Sprintf("pattern %q: %v", p, err), http.StatusBadRequest)
 			return
 		}
 	}

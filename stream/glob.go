@@ -1,10 +1,10 @@
-package anomaly
+package stream
 
-// matches reports whether name matches the pattern: * stands for any run of
+// Match reports whether a name of an entity or a signal matches a pattern: * stands for any run of
 // characters, slashes included, ? for one byte, everything else for itself. An
 // empty pattern matches everything. The time is bounded by the product of the
 // lengths.
-func matches(pattern, name string) bool {
+func Match(pattern, name string) bool {
 	if pattern == "" || pattern == "*" {
 		return true
 	}
