@@ -73,6 +73,10 @@ type origin struct {
 	sources map[string]*source
 	novel   map[stream.Series]*novelty // open novelties
 	learned uint64                     // rises when Expect has news worth sending
+
+	// unjudged are codes that came while the unit was not claimed, with what
+	// there is to say if the claim does not know them.
+	unjudged map[stream.Series]*Finding
 }
 
 // lane is the unit that an origin's session currently has open.
@@ -302,6 +306,8 @@ func newOrigin(name string) *origin {
 		codes:   make(map[stream.Series]struct{}),
 		sources: make(map[string]*source),
 		novel:   make(map[stream.Series]*novelty),
+
+		unjudged: make(map[stream.Series]*Finding),
 	}
 }
 

@@ -22,6 +22,7 @@ func (e *Engine) learn(o *origin, x Expectations) {
 			break
 		}
 	}
+	e.judge(o)
 	for i := range x.Speakers {
 		known := &x.Speakers[i]
 		_, sp := e.speaker(o, known.Source, known.Entity)

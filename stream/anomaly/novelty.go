@@ -1,7 +1,8 @@
 package anomaly
 
 import (
-	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"pando/event"
@@ -16,8 +17,9 @@ type novelty struct {
 
 // meet handles an event whose severity is enough to be remembered. A code is
 // new if the origin never showed it, under any WAL id, whoever its relay was.
-// Until the unit is claimed nobody here knows that, so codes are only learnt;
-// so are those that come as backlog, which says nothing of now.
+// Until the unit is claimed nobody here knows that, so what looks new is kept
+// aside until the claim tells; codes that come as backlog, which says nothing
+// of now, are only learnt.
 func (e *Engine) meet(o *origin, ln *line, s *sighting, out []Finding) []Finding {
 	if len(o.novel) > 0 {
 		if n := o.novel[s.series]; n != nil {
@@ -32,9 +34,14 @@ func (e *Engine) meet(o *origin, ln *line, s *sighting, out []Finding) []Finding
 		ln.known = true
 		return out
 	}
-	fresh := s.claimed && !s.backlog && !o.partial &&
-		e.now-o.since >= int64(e.cfg.FirstSeen.LearnFor) &&
-		stream.Match(e.cfg.FirstSeen.Signals, s.series.Signal)
+	matters := !s.backlog && stream.Match(e.cfg.FirstSeen.Signals, s.series.Signal)
+	if matters && !s.claimed && len(o.unjudged) < maxNovel {
+		if o.unjudged[s.series] == nil {
+			o.unjudged[s.series] = e.newNovelty(o, s)
+		}
+		return out
+	}
+	fresh := matters && s.claimed && e.tells(o)
 	if !e.remember(o, s.series) {
 		e.refused.Codes++
 		return out
@@ -43,14 +50,48 @@ func (e *Engine) meet(o *origin, ln *line, s *sighting, out []Finding) []Finding
 	if !fresh {
 		return out
 	}
+	if f := e.announce(o, e.newNovelty(o, s)); f != nil {
+		out = append(out, *f)
+	}
+	return out
+}
+
+// tells reports whether the origin is known well enough to call a code new.
+func (e *Engine) tells(o *origin) bool {
+	return !o.partial && e.now-o.since >= int64(e.cfg.FirstSeen.LearnFor)
+}
+
+// announce opens a novelty, if there is room for it.
+func (e *Engine) announce(o *origin, f *Finding) *Finding {
 	if len(o.novel) >= maxNovel {
 		e.refused.Novelties++
-		return out
+		return nil
 	}
-	f := e.newNovelty(o, s)
-	o.novel[s.series] = &novelty{finding: f, last: e.now}
+	o.novel[f.Series] = &novelty{finding: f, last: e.now}
 	e.wake = min(e.wake, satAdd(e.now, int64(e.cfg.Hold)))
-	return append(out, *f)
+	return f
+}
+
+// judge decides on the codes that came before the claim, now that it has told
+// what was ever seen of the origin.
+func (e *Engine) judge(o *origin) {
+	for _, c := range slices.SortedFunc(maps.Keys(o.unjudged), stream.Series.Compare) {
+		f := o.unjudged[c]
+		delete(o.unjudged, c)
+		if _, known := o.codes[c]; known {
+			continue
+		}
+		if !e.remember(o, c) {
+			e.refused.Codes++
+			continue
+		}
+		if !e.tells(o) {
+			continue
+		}
+		if f := e.announce(o, f); f != nil {
+			e.pending = append(e.pending, *f)
+		}
+	}
 }
 
 // remember keeps a code, or says that there is no room; from then on nothing
@@ -75,8 +116,7 @@ func (e *Engine) newNovelty(o *origin, s *sighting) *Finding {
 		Revision: 1, Detector: DetectorFirstSeen, Version: logicVersion, Class: Novelty,
 		Series: s.series, Onset: s.interval, Point: s.point, Decided: s.point, Detected: e.now,
 		Score: 1000, Severity: s.event.Severity,
-		Baseline: fmt.Sprintf("%d codes of this origin in %v", len(o.codes)-1,
-			time.Duration(e.now-o.since).Round(time.Second)),
+		Baseline: "codes of this origin since " + time.Unix(0, o.since).UTC().Format(time.RFC3339),
 		Summary:  clip("first seen: "+s.series.Signal, MaxText),
 		Evidence: []Ref{s.ref()}, Links: s.links(), Peer: s.event.Peer,
 	}

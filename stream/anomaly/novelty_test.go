@@ -29,6 +29,9 @@ func TestFirstSeen(t *testing.T) {
 	s.join(lpara, "A")
 	s.say(lpara, "console", job, "abend.S878", event.SeverityError, 0)
 	s.hears(t) // no claim yet: another relay may have seen it
+	s.claim(lpara)
+	s.pass(200 * time.Millisecond)
+	s.hears(t, "+first-seen "+job) // the root has not: it was new
 	s.leave(lpara)
 	s.host(lpara).wal = 2 // and its disk is lost on the way
 	s.join(lpara, "B")

@@ -3,6 +3,7 @@ package anomaly
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -116,6 +117,10 @@ func appendOrigin(w *pack.Writer, o *origin) {
 			w.Int(n.last)
 		}
 	}
+	w.Array(len(o.unjudged))
+	for _, c := range slices.SortedFunc(maps.Keys(o.unjudged), stream.Series.Compare) {
+		AppendFinding(w, *o.unjudged[c])
+	}
 	sources := o.sortedSources()
 	w.Array(len(sources))
 	for _, s := range sources {
@@ -148,6 +153,13 @@ func (e *Engine) readOrigin(r *pack.Reader) *origin {
 			return o
 		}
 		o.novel[s] = n
+	}
+	for range r.Array("unjudged", maxNovel) {
+		f := ReadFinding(r)
+		if r.Err() != nil {
+			return o
+		}
+		o.unjudged[f.Series] = &f
 	}
 	for _, s := range readSorted(r, "sources", MaxSources, readSource,
 		func(s, t *source) int { return strings.Compare(s.name, t.name) }) {
