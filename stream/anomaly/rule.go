@@ -202,10 +202,18 @@ func (e *Engine) newRuleFinding(w *window, s *sighting) *Finding {
 		Decided: s.point, Detected: e.now,
 		Score: 1000 * w.total / r.Count, Severity: event.Severity(r.Severity),
 		Baseline: fmt.Sprintf("fewer than %d events within %v", r.Count, r.Within),
-		Summary: clip(fmt.Sprintf("%d events of %s within %v", w.total, w.key.series.Signal,
-			time.Duration(s.point-first.point).Round(time.Millisecond)), MaxText),
+		Summary:  w.summary(s.point - first.point),
 		Evidence: refs, Links: s.links(), Peer: s.event.Peer, Provisional: !s.claimed,
 	}
+}
+
+// summary says what a rule counted over a span of event time.
+func (w *window) summary(span int64) string {
+	text := fmt.Sprintf("%d events of %s within %v", w.total, w.key.series.Signal, time.Duration(span).Round(time.Millisecond))
+	if w.total == 1 {
+		text = "one event of " + w.key.series.Signal
+	}
+	return clip(text, MaxText)
 }
 
 // addRef joins a range to the last of the same unit, or starts a new one
