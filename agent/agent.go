@@ -38,7 +38,6 @@ type Agent struct {
 	life    *life // the present log's
 	full    error // why nothing can be appended
 	rate    rate
-	ready   bool
 	lastWAL event.WALID
 }
 
@@ -85,7 +84,9 @@ func (a *Agent) walOptions() wal.Options {
 // Run works until ctx is done, which is a graceful stop, or until the disk
 // fails, which is the error.
 func (a *Agent) Run(ctx context.Context) error {
+	pause := minReplacePause
 	for {
+		since := time.Now()
 		err := a.live(ctx)
 		if !errors.Is(err, errNewWAL) {
 			return err
@@ -93,8 +94,25 @@ func (a *Agent) Run(ctx context.Context) error {
 		if err := a.setAside(); err != nil {
 			return err
 		}
+		if time.Since(since) > maxReplacePause {
+			pause = minReplacePause
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, maxReplacePause)
 	}
 }
+
+// Pauses between logs that were replaced one soon after the other. Two
+// machines with one certificate close each other's log for ever, and each
+// time leave one behind; it must not fill their disks within minutes.
+const (
+	minReplacePause = 50 * time.Millisecond
+	maxReplacePause = 5 * time.Minute
+)
 
 // setAside keeps the old log under another name, for people, and makes room
 // for a new one.
@@ -121,7 +139,7 @@ func (a *Agent) live(ctx context.Context) (err error) {
 	l := &life{resumed: make(chan struct{})}
 	var rec wal.Recovery
 	l.journal, rec, err = journal.Open(journal.Options{
-		WAL: a.walOptions(), Logger: a.log,
+		WAL: a.walOptions(), Logger: a.log, Sheds: func(kind uint8) bool { return kind == recBatch },
 		Core: func(id uint64, _ journal.Fetch) (journal.Core, error) { return newCore(a.name, id), nil },
 		Deliver: func([]journal.Output) { // batches go out by the link's own readers
 			l.intake.onSync(l.journal.Log().Synced())

@@ -9,6 +9,7 @@ import (
 	"pando/event"
 	"pando/event/clock"
 	"pando/internal/pack"
+	"pando/tree/custody"
 	"pando/tree/journal"
 	"pando/tree/wire"
 	"pando/wal"
@@ -34,7 +35,11 @@ const (
 	markEvery = 64
 	// maxClocks bounds the boots whose clock is remembered.
 	maxClocks = 16
-	maxSeq    = 1<<63 - 1
+	// maxPositions bounds the positions that are read back. A batch holds
+	// event.MaxPositions; a lane's are those of all its batches, and what
+	// keeps them few is that files retire.
+	maxPositions = 1 << 24
+	maxSeq       = custody.MaxSeq
 )
 
 // core is the agent's deterministic part: which events are in the log, under
@@ -99,7 +104,7 @@ func (c *core) Step(at wal.Seq, kind uint8, body []byte, say func(journal.Output
 	case recBatch:
 		return c.batch(at, body, say)
 	case recSettled:
-		return c.settle(body)
+		return c.settle(at, body)
 	case recResume:
 		var m wire.Claimed
 		if err := wire.Decode(body, &m); err != nil {
@@ -154,7 +159,7 @@ func (c *core) batch(at wal.Seq, body []byte, say func(journal.Output)) error {
 	return nil
 }
 
-func (c *core) settle(body []byte) error {
+func (c *core) settle(at wal.Seq, body []byte) error {
 	r := pack.NewReader(body)
 	l, seq := r.Uint("lane", event.Lanes-1), r.Uint("settled", maxSeq)
 	if err := r.Done(); err != nil {
@@ -162,6 +167,12 @@ func (c *core) settle(body []byte) error {
 	}
 	ln := &c.lanes[l]
 	ln.settled = max(ln.settled, min(seq, ln.last))
+	if ln.settled == ln.last {
+		// The log may be trimmed as far as it likes: what comes next is read
+		// from here on, with the chain value as it is here.
+		ln.marks = append(ln.marks[:0], mark{first: ln.last + 1, before: ln.chain, at: at})
+		return nil
+	}
 	drop := 0
 	for drop+1 < len(ln.marks) && ln.marks[drop+1].first <= ln.settled+1 {
 		drop++
@@ -259,8 +270,16 @@ func (c *core) AppendState(w *pack.Writer) {
 	for _, m := range c.clocks {
 		wire.AppendMapping(w, m)
 	}
-	w.Bin(wire.Encode(&wire.Claimed{WAL: c.wal, Positions: [event.Lanes][]event.Position{
-		c.lanes[event.Critical].sorted(), c.lanes[event.Bulk].sorted()}}).Body)
+	for l := range c.lanes {
+		list := c.lanes[l].sorted()
+		w.Array(len(list))
+		for _, p := range list {
+			w.String(p.Source)
+			w.String(p.File)
+			w.Int(p.Offset)
+			w.Bool(p.Replayable)
+		}
+	}
 }
 
 // ReadState replaces the state.
@@ -287,18 +306,15 @@ func (c *core) ReadState(r *pack.Reader) error {
 			return r.Err()
 		}
 	}
-	var m wire.Claimed
-	body := r.Bin("positions", 1<<30)
-	if r.Err() != nil {
-		return r.Err()
-	}
-	if err := wire.Decode(body, &m); err != nil {
-		return err
-	}
 	for l := range c.lanes {
-		for _, p := range m.Positions[l] {
+		for range r.Array("positions", maxPositions) {
+			p := event.Position{Source: r.String("source", event.MaxName), File: r.String("file", event.MaxName),
+				Offset: r.Int("offset"), Replayable: r.Bool("replayable")}
+			if r.Err() != nil {
+				return r.Err()
+			}
 			c.lanes[l].positions[p.Source] = p
 		}
 	}
-	return nil
+	return r.Err()
 }

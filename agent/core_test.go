@@ -121,6 +121,23 @@ func TestOldestFollowsSettledAndNeverPassesIt(t *testing.T) {
 	}
 }
 
+// A log whose events are all settled may be trimmed up to its end. What comes
+// then must be found without what was trimmed: with a chain value from there
+// the parent would take the log for a clone's.
+func TestSettledLaneIsReadFromWhereItWasSettled(t *testing.T) {
+	l := newLog(t)
+	l.fill(event.Bulk, 5)
+	l.settled(event.Bulk, 10)
+	first, chain := l.at, l.core.lanes[event.Bulk].chain // the log may begin here
+	l.fill(event.Bulk, 2)
+	if from, before := l.core.seek(event.Bulk, 11); from < first || before != chain {
+		t.Errorf("reading begins at record %d, the log at %d; right chain value: %t", from, first, before == chain)
+	}
+	if l.core.Oldest() < first {
+		t.Errorf("oldest is record %d, which is trimmed", l.core.Oldest())
+	}
+}
+
 func TestGapInTheLogIsDamage(t *testing.T) {
 	l := newLog(t)
 	l.fill(event.Bulk, 1)

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -193,15 +192,29 @@ func (in *intake) run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			in.mu.Lock()
-			in.bulkAt = 0 // nothing to wait for any more
-			in.mu.Unlock()
-			err := in.flush(context.Background())
-			in.fail(context.Canceled)
-			return err
+			return in.last()
 		case <-in.work:
 		}
 	}
+}
+
+// lastFlush is how long a stop waits for room on a full disk. What is given up
+// then has no position in the log, so files are read again from before it.
+const lastFlush = 5 * time.Second
+
+// last appends what is left when the agent stops.
+func (in *intake) last() error {
+	in.mu.Lock()
+	in.bulkAt = 0 // nothing to wait for any more
+	in.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), lastFlush)
+	defer cancel()
+	err := in.flush(ctx)
+	in.fail(context.Canceled)
+	if err != nil {
+		in.a.log.Error("stopping without room for the last events: those that came over the network are lost", "error", err)
+	}
+	return err
 }
 
 func (in *intake) fail(err error) {
@@ -242,7 +255,8 @@ func (in *intake) take() (l event.Lane, items []input.Item, positions []event.Po
 		return 0, nil, nil
 	}
 	queue, n, bytes := in.lanes[l], 0, 0
-	for n < len(queue) && n < batchEvents && bytes < batchBytes {
+	at := places{list: map[string]event.Position{}}
+	for n < len(queue) && n < batchEvents && bytes < batchBytes && at.put(queue[n].Position) {
 		bytes += size(&queue[n].Event)
 		n++
 	}
@@ -250,34 +264,22 @@ func (in *intake) take() (l event.Lane, items []input.Item, positions []event.Po
 	in.lanes[l] = queue[n:]
 	in.taken[l] += uint64(n)
 	in.bytes -= bytes
-	positions = in.positionsLocked(l, items, n == len(queue))
+	if n == len(queue) {
+		in.catchUpLocked(l, &at)
+	}
 	in.room.Broadcast()
-	return l, items, positions
+	return l, items, at.sorted()
 }
 
-// positionsLocked says where the sources stand after a batch. If it empties
-// the lane, that is where they stand now; else where its own events say.
-func (in *intake) positionsLocked(l event.Lane, items []input.Item, all bool) []event.Position {
-	list := map[string]event.Position{}
-	for i := range items {
-		if p := items[i].Position; p.Source != "" {
-			list[p.Source] = p
+// catchUpLocked says where the sources stand now, since a batch empties the
+// lane. What does not fit it is said with the next one.
+func (in *intake) catchUpLocked(l event.Lane, at *places) {
+	for name := range in.moved[l] {
+		if p, known := in.latest[name]; known && !at.put(p) {
+			continue
 		}
+		delete(in.moved[l], name)
 	}
-	if all {
-		for name := range in.moved[l] {
-			if p, ok := in.latest[name]; ok {
-				list[name] = p
-			}
-		}
-		clear(in.moved[l])
-	}
-	out := make([]event.Position, 0, len(list))
-	for _, p := range list {
-		out = append(out, p)
-	}
-	slices.SortFunc(out, comparePositions)
-	return out[:min(len(out), event.MaxPositions)]
 }
 
 // append encodes one batch and appends it. Inputs hand over valid events

@@ -251,10 +251,6 @@ func (k *link) recordSettled() error {
 		k.mu.Lock()
 		seq := k.out[i].MayTrim()
 		due := seq > k.recorded[i]
-		if due {
-			k.recorded[i] = seq
-			k.out[i].Trimmed(seq + 1)
-		}
 		k.mu.Unlock()
 		if !due {
 			continue
@@ -262,9 +258,17 @@ func (k *link) recordSettled() error {
 		w := pack.NewWriter()
 		w.Uint(uint64(i))
 		w.Uint(seq)
-		if err := ignoreFull(k.l.journal.Append(recSettled, w.Bytes(), false)); err != nil {
+		_, err := k.l.journal.Append(recSettled, w.Bytes(), false)
+		if errors.Is(err, wal.ErrFull) {
+			continue // it stays due
+		}
+		if err != nil {
 			return err
 		}
+		k.mu.Lock()
+		k.recorded[i] = seq
+		k.out[i].Trimmed(seq + 1)
+		k.mu.Unlock()
 	}
 	return nil
 }
@@ -275,14 +279,17 @@ func (k *link) send(ctx context.Context, s *transport.Session, lane event.Lane) 
 	k.mu.Lock()
 	next := k.out[lane].Next
 	k.mu.Unlock()
-	var from wal.Seq
-	var chain event.Hash
-	k.l.journal.View(func(c journal.Core) { from, chain = c.(*core).seek(lane, next) })
-	r := k.l.journal.Log().Reader(max(from, k.l.journal.Log().First()))
+	r, chain := k.seek(lane, next)
 	for ctx.Err() == nil {
 		h, body, err := nextBatch(r, lane)
 		if errors.Is(err, io.EOF) {
 			k.await(ctx, lane, next)
+			continue
+		}
+		if errors.Is(err, wal.ErrTrimmed) {
+			// While the lane had nothing to send, the other lane's records
+			// that this reader had still to pass were settled and trimmed.
+			r, chain = k.seek(lane, next)
 			continue
 		}
 		if err != nil {
@@ -290,7 +297,12 @@ func (k *link) send(ctx context.Context, s *transport.Session, lane event.Lane) 
 			s.Close("reading the log: " + err.Error())
 			return
 		}
-		if h.First >= next {
+		if h.First > next {
+			k.a.log.Error("the log has a gap before what is to be sent", "lane", lane.String(), "want", next, "found", h.First)
+			s.Close("the log has a gap")
+			return
+		}
+		if h.First == next {
 			if err := k.sendBatch(ctx, s, &h, chain, body); err != nil {
 				return
 			}
@@ -298,6 +310,15 @@ func (k *link) send(ctx context.Context, s *transport.Session, lane event.Lane) 
 		}
 		chain = event.Chain(chain, body)
 	}
+}
+
+// seek returns a reader that comes to seq, and the lane's chain value where it
+// starts.
+func (k *link) seek(lane event.Lane, seq uint64) (*wal.Reader, event.Hash) {
+	var from wal.Seq
+	var chain event.Hash
+	k.l.journal.View(func(c journal.Core) { from, chain = c.(*core).seek(lane, seq) })
+	return k.l.journal.Log().Reader(max(from, k.l.journal.Log().First())), chain
 }
 
 // nextBatch reads the lane's next batch; io.EOF means that there is none yet.
@@ -310,10 +331,9 @@ func nextBatch(r *wal.Reader, lane event.Lane) (event.Header, []byte, error) {
 		if len(b) == 0 || b[0] != recBatch {
 			continue
 		}
-		body := bytes.Clone(b[1:])
-		h, err := event.DecodeHeader(body)
+		h, err := event.DecodeHeader(b[1:])
 		if err != nil || h.Unit.Lane == lane {
-			return h, body, err
+			return h, bytes.Clone(b[1:]), err
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -28,6 +27,11 @@ const (
 	maxPendingFindings = 4096
 	// maxInFlight bounds the sections of one unit without an answer.
 	maxInFlight = 8
+	// maxSection is the size in bytes beyond which a section of several batches
+	// is cut shorter. One batch's is below transport.MaxMessage whatever is in it.
+	maxSection = maxDigest
+	// maxExpect bounds the encoded expectations of one origin.
+	maxExpect = maxDigest
 	// maxSpans bounds the batches of one section, so that a skip repeats
 	// little work.
 	maxSpans = 512
@@ -68,8 +72,8 @@ type core struct {
 	engine   *anomaly.Engine
 	units    map[event.Unit]*unit
 	sessions map[uint64]*session
-	up       bool // the root is connected
-	now      int64
+	up       bool   // the root is connected
+	now      int64  // root time of the last tick; it may go back
 	claims   uint64 // ids given to claims
 	asked    int64  // when units were last asked for
 	pending  []anomaly.Finding
@@ -194,14 +198,25 @@ func (c *core) start(name []byte) error {
 	return nil
 }
 
-func (c *core) configure(body []byte) error {
+// engineOf makes a detectors' engine from its configuration as the log keeps
+// it. The shell tries it before the log has it: a record that cannot be
+// stepped would keep the relay from ever starting again.
+func engineOf(config []byte) (*anomaly.Engine, error) {
 	cfg := anomaly.DefaultConfig()
-	if err := yaml.UnmarshalWithOptions(body, &cfg, yaml.Strict()); err != nil {
-		return fmt.Errorf("detectors' configuration: %w", err)
+	if err := yaml.UnmarshalWithOptions(config, &cfg, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("detectors' configuration: %w", err)
 	}
 	engine, err := anomaly.NewEngine(cfg)
 	if err != nil {
-		return fmt.Errorf("detectors' configuration: %w", err)
+		return nil, fmt.Errorf("detectors' configuration: %w", err)
+	}
+	return engine, nil
+}
+
+func (c *core) configure(body []byte) error {
+	engine, err := engineOf(body)
+	if err != nil {
+		return err
 	}
 	if c.config != nil {
 		w := pack.NewWriter()
@@ -214,198 +229,15 @@ func (c *core) configure(body []byte) error {
 	return nil
 }
 
-func (c *core) unit(id event.Unit) *unit {
-	u := c.units[id]
-	if u == nil {
-		u = newUnit(id)
-		c.units[id] = u
-	}
-	return u
-}
-
-func (c *core) open(body []byte) error {
-	o, err := decodeOpening(body)
-	if err != nil {
-		return err
-	}
-	m := &o.Open
-	refuse := func(code string, known custody.Term, err error) error {
-		c.tell(o.Session, &wire.Refused{WAL: m.WAL, Term: m.Term, Code: code, Reason: err.Error(), Known: known})
-		return nil
-	}
-	for _, s := range c.sessions {
-		if s.origin == o.Origin && s.wal == m.WAL {
-			return refuse(wire.RefusedTwice, s.term, fmt.Errorf("WAL %s of %s has a live session with term %s", m.WAL, o.Origin, s.term))
-		}
-	}
-	if len(c.units)+event.Lanes > maxUnits {
-		return refuse(wire.RefusedProtocol, custody.Term{}, fmt.Errorf("this relay keeps the %d units it may", maxUnits))
-	}
-	var lanes [event.Lanes]*unit
-	var trial [event.Lanes]custody.Intake
-	opened := &wire.Opened{WAL: m.WAL, Term: m.Term}
-	for l := range lanes {
-		lanes[l] = c.unit(event.Unit{Origin: o.Origin, WAL: m.WAL, Lane: event.Lane(l)})
-		trial[l] = lanes[l].intake
-		if opened.Resume[l], err = trial[l].OpenSession(m.Term, o.HLC, m.Offers[l]); err != nil {
-			for _, u := range lanes[:l+1] {
-				c.forget(u)
-			}
-			return refuse(refusal(err), trial[l].Term, err)
-		}
-	}
-	s := &session{id: o.Session, origin: o.Origin, wal: m.WAL, term: m.Term, fresh: m.Fresh}
-	c.sessions[s.id] = s
-	c.tell(s.id, opened)
-	for l, u := range lanes {
-		u.open(trial[l], s.id)
-		c.engine.Present(u.id)
-		c.advance(u, 0)
-	}
-	c.claim(lanes[0])
-	return nil
-}
-
-func refusal(err error) string {
-	switch {
-	case errors.Is(err, custody.ErrOldTerm):
-		return wire.RefusedOldTerm
-	case errors.Is(err, custody.ErrDiverged):
-		return wire.RefusedDiverged
-	case errors.Is(err, custody.ErrClosed):
-		return wire.RefusedClosed
-	}
-	return wire.RefusedProtocol
-}
-
-// tell says something to a session.
-func (c *core) tell(session uint64, m wire.Message) {
-	t := wire.Encode(m)
-	c.say(journal.Output{To: toSession(session), Kind: t.Kind, Body: t.Body})
-}
-
-// ask says a request to the root.
-func (c *core) ask(m wire.Message) {
-	t := wire.Encode(m)
-	c.say(journal.Output{To: toRoot, Kind: t.Kind, Body: t.Body})
-}
-
-// fail makes Step return an error that came up deeper down.
-func (c *core) fail(err error) {
-	if c.err == nil {
-		c.err = err
-	}
-}
-
-// claim asks the root for both lanes of a unit's WAL id, if either wants it.
-func (c *core) claim(u *unit) {
-	if !c.up {
-		return
-	}
-	other := c.units[event.Unit{Origin: u.id.Origin, WAL: u.id.WAL, Lane: 1 - u.id.Lane}]
-	if !u.intake.Wants() && (other == nil || !other.intake.Wants()) {
-		return
-	}
-	if other != nil && other.intake.Term.Compare(u.intake.Term) > 0 {
-		u = other
-	}
-	c.claims++
-	c.ask(&wire.Claim{ID: c.claims, Origin: u.id.Origin, WAL: u.id.WAL, Term: u.intake.Term, Opened: u.intake.Opened})
-}
-
-// closeSession ends a session's hold on its units; claims and batches stay.
-func (c *core) closeSession(id uint64) {
-	s := c.sessions[id]
-	if s == nil {
-		return
-	}
-	delete(c.sessions, id)
-	for l := range event.Lanes {
-		u := c.units[event.Unit{Origin: s.origin, WAL: s.wal, Lane: event.Lane(l)}]
-		if u != nil && u.session == id {
-			u.close()
-			c.engine.Gone(u.id)
-			c.forget(u)
-		}
-	}
-}
-
-// forget drops a unit of which nothing is left to keep here.
-func (c *core) forget(u *unit) {
-	if u.intake.Done() {
-		delete(c.units, u.id)
-	}
-}
-
-// refuse ends a session with a reason that its agent acts on.
-func (c *core) refuse(s *session, err error) {
-	c.tell(s.id, &wire.Refused{WAL: s.wal, Term: s.term, Code: refusal(err), Reason: err.Error()})
-	c.hangUp(s, err.Error())
-}
-
-func (c *core) hangUp(s *session, reason string) {
-	c.say(journal.Output{To: toSession(s.id), Kind: outHangUp, Body: []byte(reason)})
-	c.closeSession(s.id)
-}
-
-func (c *core) batch(at wal.Seq, body []byte) error {
-	a, err := decodeArrival(body)
-	if err != nil {
-		return fmt.Errorf("arrival: %w", err)
-	}
-	s := c.sessions[a.Session]
-	if s == nil {
-		return nil // it ended while the batch was on its way to the log
-	}
-	b, err := event.Decode(a.Batch.Bytes)
-	if err != nil {
-		c.refuse(s, fmt.Errorf("batch: %w", err))
-		return nil
-	}
-	id := event.Unit{Origin: s.origin, WAL: s.wal, Lane: event.Lane(a.Lane)}
-	if b.Unit != id {
-		c.refuse(s, fmt.Errorf("batch of unit %s in a session of %s: %w", b.Unit, id, custody.ErrProtocol))
-		return nil
-	}
-	u := c.units[id]
-	span := custody.Span{First: b.First, Last: b.Last(), Before: a.Batch.Before,
-		After: event.Chain(a.Batch.Before, a.Batch.Bytes), Pos: uint64(at)}
-	if err := u.intake.Add(span); err != nil {
-		c.refuse(s, err)
-		return nil
-	}
-	if span.Last > u.intake.Settled {
-		u.keep(at, b, &a)
-	}
-	u.intake.Vouch(a.Batch.DurableTo)
-	c.advance(u, a.At)
-	return nil
-}
-
-func (c *core) vouch(body []byte) error {
-	var session, lane, seq uint64
-	if err := decodeNumbers(body, &session, &lane, &seq); err != nil {
-		return err
-	}
-	s := c.sessions[session]
-	if s == nil || lane >= event.Lanes {
-		return nil
-	}
-	u := c.units[event.Unit{Origin: s.origin, WAL: s.wal, Lane: event.Lane(lane)}]
-	u.intake.Vouch(seq)
-	c.advance(u, 0)
-	return nil
-}
-
 func (c *core) tick(body []byte) error {
 	now, err := decodeTick(body)
 	if err != nil {
 		return err
 	}
-	c.now = max(c.now, now)
-	c.report(c.engine.Tick(c.now))
+	c.now = now
+	c.report(c.engine.Tick(now))
 	for _, u := range c.order() {
-		if c.now-u.lastCut >= bulkEvery {
+		if c.due(u.lastCut, bulkEvery) || u.more {
 			if err := c.cut(u); err != nil {
 				return err
 			}
@@ -416,10 +248,16 @@ func (c *core) tick(body []byte) error {
 	return nil
 }
 
+// due reports whether something that is done once in a while is to be done
+// again. Time that went back, as it does when a relay whose own clock was ahead
+// first hears of root time, makes everything due: nothing waits until time has
+// caught up.
+func (c *core) due(last, every int64) bool { return c.now < last || c.now-last >= every }
+
 // inquire asks the root about units that were handed over to another relay
 // while batches of them are still here: they are kept until settled.
 func (c *core) inquire() {
-	if !c.up || c.now-c.asked < askEvery {
+	if !c.up || !c.due(c.asked, askEvery) {
 		return
 	}
 	c.asked = c.now
@@ -432,193 +270,4 @@ func (c *core) inquire() {
 	if len(m.Units) > 0 {
 		c.ask(&m)
 	}
-}
-
-// claimed takes the root's answer to a claim.
-func (c *core) claimed(body []byte) error {
-	var m wire.ClaimAnswer
-	if err := wire.Decode(body, &m); err != nil {
-		return fmt.Errorf("root's answer to a claim: %w", err)
-	}
-	for l := range event.Lanes {
-		u := c.units[event.Unit{Origin: m.Origin, WAL: m.WAL, Lane: event.Lane(l)}]
-		if u == nil {
-			continue
-		}
-		s := c.sessions[u.session]
-		var err error
-		switch {
-		case m.Closed:
-			if err = u.intake.Shut(m.Settled[l], m.Chain[l]); err == nil && s != nil {
-				err = fmt.Errorf("WAL %s: %w", m.WAL, custody.ErrClosed)
-			}
-		case !m.Granted:
-			u.intake.Refused(m.Term)
-			if s != nil && m.Term == s.term {
-				c.tell(s.id, &wire.Refused{WAL: s.wal, Term: s.term, Code: wire.RefusedOldTerm,
-					Reason: fmt.Sprintf("term %s, the root knows %s", s.term, m.Known), Known: m.Known})
-				c.hangUp(s, "old term")
-			}
-		default:
-			if m.Term == u.intake.Term {
-				c.engine.Claimed(u.id, m.Expect[l])
-			}
-			err = u.intake.Granted(m.Term, m.Settled[l], m.Chain[l])
-			c.tellAck(u)
-		}
-		u.refold()
-		if err != nil {
-			c.contradicted(u, s, err)
-			continue
-		}
-		if err := c.cut(u); err != nil {
-			return err
-		}
-	}
-	if s := c.sessionOf(m.Origin, m.WAL); s != nil && m.Granted && s.fresh && m.Term == s.term {
-		c.tell(s.id, &wire.Claimed{WAL: m.WAL, Positions: m.Positions})
-	}
-	return nil
-}
-
-func (c *core) sessionOf(origin string, id event.WALID) *session {
-	u := c.units[event.Unit{Origin: origin, WAL: id, Lane: event.Critical}]
-	if u == nil {
-		return nil
-	}
-	return c.sessions[u.session]
-}
-
-// contradicted drops what can never settle because the root holds other
-// content, and tells the agent to open a new WAL id.
-func (c *core) contradicted(u *unit, s *session, err error) {
-	if errors.Is(err, custody.ErrDiverged) {
-		u.intake.Held = nil
-		u.refold()
-	}
-	if s != nil {
-		c.refuse(s, err)
-	}
-	if c.units[u.id] != nil {
-		c.forget(u)
-	}
-}
-
-// judged takes the root's answers to sections and questions.
-func (c *core) judged(body []byte) error {
-	var m wire.DigestAnswer
-	if err := wire.Decode(body, &m); err != nil {
-		return fmt.Errorf("root's answer to a digest: %w", err)
-	}
-	for i := range m.Judgements {
-		if err := c.judge(&m.Judgements[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *core) judge(j *wire.Judgement) error {
-	u := c.units[j.Unit]
-	if u == nil {
-		return nil
-	}
-	if j.To != 0 && u.inFlight > 0 {
-		u.inFlight--
-	}
-	const noCut = ^uint64(0)
-	cut := u.intake.Cut
-	var err error
-	switch {
-	case j.Verdict == custody.RefuseDiverge:
-		err = fmt.Errorf("section up to %d: %w", j.To, custody.ErrDiverged)
-	case j.Closed && !u.intake.Closed:
-		err = u.intake.Shut(j.Settled, j.Chain)
-		cut = noCut // fold it again as the rest
-		if s := c.sessions[u.session]; err == nil && s != nil {
-			err = fmt.Errorf("WAL %s: %w", j.Unit.WAL, custody.ErrClosed)
-		}
-	case j.Verdict == custody.Apply:
-		err = u.intake.Applied(j.Settled, j.Chain)
-	case j.Verdict == custody.SkipTerm:
-		u.intake.Refused(j.Term)
-		err = u.intake.Applied(j.Settled, j.Chain)
-	default:
-		err = u.intake.Skipped(j.To, j.Settled, j.Chain)
-	}
-	if u.intake.Cut != cut {
-		u.refold()
-	}
-	if err != nil {
-		c.contradicted(u, c.sessions[u.session], err)
-		return nil
-	}
-	c.tellAck(u)
-	c.forget(u)
-	if c.units[u.id] != nil && u.eager() {
-		return c.cut(u)
-	}
-	return nil
-}
-
-// uplink takes note that the root came or went. What had no answer is said
-// again to the next root.
-func (c *core) uplink(up bool) {
-	c.up = up
-	for _, u := range c.order() {
-		u.intake.Recut()
-		u.inFlight = 0
-		u.refold()
-	}
-	if !up {
-		return
-	}
-	for _, u := range c.order() {
-		if u.id.Lane == event.Critical || c.units[event.Unit{Origin: u.id.Origin, WAL: u.id.WAL, Lane: event.Critical}] == nil {
-			c.claim(u)
-		}
-	}
-	for i := range c.pending {
-		c.sayFinding(&c.pending[i])
-	}
-}
-
-// report keeps findings until the root has them, and says them.
-func (c *core) report(fs []anomaly.Finding) {
-	for i := range fs {
-		f := &fs[i]
-		if c.found != nil {
-			c.found(f)
-		}
-		at := slices.IndexFunc(c.pending, func(p anomaly.Finding) bool { return p.ID == f.ID })
-		if at >= 0 {
-			c.pending[at] = *f
-		} else {
-			c.pending = append(c.pending, *f)
-		}
-		if len(c.pending) > maxPendingFindings {
-			c.pending = slices.Delete(c.pending, 0, 1)
-			c.dropped++
-		}
-		if c.up {
-			c.sayFinding(f)
-		}
-	}
-}
-
-func (c *core) sayFinding(f *anomaly.Finding) {
-	w := pack.NewWriter()
-	anomaly.AppendFinding(w, *f)
-	c.say(journal.Output{To: toRoot, Kind: outFinding, Body: w.Bytes()})
-}
-
-func (c *core) received(body []byte) error {
-	list, err := decodeReceipts(body)
-	if err != nil {
-		return err
-	}
-	for _, x := range list {
-		c.pending = slices.DeleteFunc(c.pending, func(p anomaly.Finding) bool { return p.ID == x.ID && p.Revision <= x.Revision })
-	}
-	return nil
 }

@@ -198,7 +198,7 @@ func (b *bench) grant(body []byte) {
 	var c wire.Claim
 	b.decode(body, &c)
 	a := wire.ClaimAnswer{ID: c.ID, Origin: c.Origin, WAL: c.WAL, Term: c.Term, Granted: true}
-	closes, _ := b.origin.Claim(c.WAL, c.Opened)
+	closes, _ := b.origin.Claim(c.WAL, c.Opened, b.owner(event.Unit{Origin: c.Origin, WAL: c.WAL}).Closed)
 	for l := range event.Lane(event.Lanes) {
 		if closes != 0 {
 			b.owner(event.Unit{Origin: c.Origin, WAL: closes, Lane: l}).Close()

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pando/event"
@@ -38,9 +39,11 @@ type Relay struct {
 	tap      tap.Hub
 	count    *metrics
 
+	crowded atomic.Bool // more batches wait for settlement than memory is meant for
+
 	mu       sync.Mutex
 	sessions map[uint64]*child // with units open or about to
-	next     uint64            // number of the next session
+	next     uint64            // number of the last session of this process: recStart ended all others
 	reports  map[string]report // by agent
 	rate     rate
 	closed   bool
@@ -94,6 +97,7 @@ func (r *Relay) openJournal(dir string) error {
 	w.FS, w.Logger, w.SegmentBytes, w.MaxBytes, w.Registerer = r.opts.FS, r.log, r.opts.SegmentBytes, r.opts.MaxBytes, r.opts.Registerer
 	var c *core
 	j, rec, err := journal.Open(journal.Options{WAL: w, Logger: r.log, Deliver: r.deliver,
+		Sheds: func(kind uint8) bool { return kind == recOpen || kind == recBatch },
 		Core: func(_ uint64, fetch journal.Fetch) (_ journal.Core, err error) {
 			c, err = newCore(r.name, fetch)
 			return c, err
@@ -112,15 +116,14 @@ func (r *Relay) openJournal(dir string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := engineOf(config); err != nil {
+		return err
+	}
 	changed := false
 	j.View(func(journal.Core) {
 		changed = !bytes.Equal(c.config, config)
 		c.seen, c.found = r.seen, r.found
-		for id := range c.sessions {
-			r.next = max(r.next, id)
-		}
 	})
-	r.next = max(r.next, uint64(j.Log().Last())) // numbers are never given twice
 	if changed {
 		_, err = j.Append(recConfig, config, false)
 	}

@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"pando/event"
 	"pando/transport"
+	"pando/tree/custody"
 	"pando/tree/journal"
 	"pando/tree/status"
 	"pando/tree/wire"
@@ -22,13 +25,13 @@ type child struct {
 	id      uint64
 	s       *transport.Session
 	out     chan journal.Output // what the core says to it
-	granted chan grant
-	opened  bool
+	granted [transport.Lanes]chan grant
+	opened  atomic.Bool        // it has its units open, or is about to
+	behind  context.CancelFunc // ends the session of a child that does not take what is said
 }
 
 // grant gives credit back once the log is synced up to at.
 type grant struct {
-	lane transport.Lane
 	cost transport.Credit
 	at   wal.Seq
 }
@@ -38,9 +41,23 @@ const (
 	// take: acknowledgements, mostly. A child behind it is hung up on, and
 	// resumes with a new session.
 	childQueue = 4096
-	// grantQueue bounds the messages of a child between the connection and
-	// the disk; credit bounds their bytes.
+	// grantQueue bounds the messages of a lane that are in the log and whose
+	// credit was not given back; credit bounds their bytes. Nothing is taken
+	// off the connection beyond it.
 	grantQueue = 8192
+	// holdBack is how many batches of a unit may wait for settlement before
+	// its lane gets no credit: with what may be under way then, they stay
+	// below custody.MaxHeld.
+	holdBack = custody.MaxHeld / 2
+	// holdBackAll is the same of all units together, about 110 MB.
+	holdBackAll = 1 << 20
+	// heldEvery is how many grants pass between two looks at what is held,
+	// and heldPause how often to look while it is too much.
+	heldEvery = 64
+	heldPause = 100 * time.Millisecond
+	// farewell is how long an agent has to act on a refusal and to leave by
+	// itself: closing at once could take the refusal from it.
+	farewell = time.Second
 	// maxSessions bounds the children of one relay.
 	maxSessions = 16384
 )
@@ -72,7 +89,10 @@ func (r *Relay) enroll(s *transport.Session) *child {
 		return nil
 	}
 	r.next++
-	c := &child{id: r.next, s: s, out: make(chan journal.Output, childQueue), granted: make(chan grant, grantQueue)}
+	c := &child{id: r.next, s: s, out: make(chan journal.Output, childQueue)}
+	for lane := range c.granted {
+		c.granted[lane] = make(chan grant, grantQueue)
+	}
 	r.sessions[c.id] = c
 	return c
 }
@@ -91,13 +111,14 @@ func (r *Relay) closeSessions(reason string) {
 }
 
 // serve runs one session until it is over.
-func (r *Relay) serve(ctx context.Context, c *child) {
-	ctx, cancel := context.WithCancel(ctx)
+func (r *Relay) serve(run context.Context, c *child) {
+	ctx, cancel := context.WithCancel(run)
 	defer cancel()
+	c.behind = cancel
 	var parts sync.WaitGroup
 	parts.Go(func() { r.talk(ctx, c) })
-	parts.Go(func() { r.grants(ctx, c) })
 	for lane := range transport.Lane(transport.Lanes) {
+		parts.Go(func() { r.grants(ctx, c, lane) })
 		parts.Go(func() { r.batches(ctx, c, lane) })
 	}
 	r.sendDirectory(ctx, c)
@@ -108,24 +129,37 @@ func (r *Relay) serve(ctx context.Context, c *child) {
 	r.mu.Lock()
 	delete(r.sessions, c.id)
 	r.mu.Unlock()
-	if c.opened {
-		r.append(recClose, encodeNumbers(c.id), true)
+	if c.opened.Load() {
+		r.sessionOver(run, c)
 	}
 }
 
 // append writes a record that a session causes. A full disk ends sessions,
 // not the relay: their agents keep what has no acknowledgement.
 func (r *Relay) append(kind uint8, body []byte, urgent bool) (wal.Seq, bool) {
+	at, err := r.journal.Append(kind, body, urgent)
+	if err != nil {
+		r.log.Error("append to the log", "error", err)
+	}
+	return at, err == nil
+}
+
+// sessionOver tells the core, which must hear of it, also after a wait for
+// room. A relay that stops need not wait: its next start ends all sessions.
+func (r *Relay) sessionOver(ctx context.Context, c *child) {
 	for {
-		at, err := r.journal.Append(kind, body, urgent)
-		switch {
-		case err == nil:
-			return at, true
-		case errors.Is(err, wal.ErrFull) && kind == recClose:
-			time.Sleep(fullPause) // the core must hear of it
-		default:
+		_, err := r.journal.Append(recClose, encodeNumbers(c.id), true)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, wal.ErrFull) {
 			r.log.Error("append to the log", "error", err)
-			return 0, false
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(fullPause):
 		}
 	}
 }
@@ -178,7 +212,7 @@ func (r *Relay) control(c *child, m transport.Message) error {
 var errLog = errors.New("this relay's log takes nothing")
 
 func (r *Relay) open(c *child, body []byte) error {
-	if c.opened {
+	if c.opened.Load() {
 		return errors.New("units opened twice in one session")
 	}
 	o := opening{Session: c.id, Origin: c.s.Peer().Node()}
@@ -193,7 +227,7 @@ func (r *Relay) open(c *child, body []byte) error {
 		return err
 	}
 	o.HLC = uint64(stamp)
-	c.opened = true
+	c.opened.Store(true)
 	if _, ok := r.append(recOpen, o.encode(), true); !ok {
 		return errLog
 	}
@@ -207,8 +241,9 @@ func (r *Relay) batches(ctx context.Context, c *child, lane transport.Lane) {
 		if err != nil {
 			return
 		}
-		if m.Kind != wire.KindBatch {
-			c.s.Close(fmt.Sprintf("message kind %d on the %s lane", m.Kind, lane))
+		if m.Kind != wire.KindBatch || !c.opened.Load() {
+			r.count.refused.WithLabelValues("protocol").Inc()
+			c.s.Close(fmt.Sprintf("message kind %d on the %s lane, units open: %t", m.Kind, lane, c.opened.Load()))
 			return
 		}
 		// Checked before it is logged: a record that cannot be read back
@@ -226,27 +261,45 @@ func (r *Relay) batches(ctx context.Context, c *child, lane transport.Lane) {
 			return
 		}
 		select {
-		case c.granted <- grant{lane, m.Cost(), at}:
+		case c.granted[lane] <- grant{m.Cost(), at}:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// grants gives credit back for what the disk holds: the window moves no faster
-// than the disk.
-func (r *Relay) grants(ctx context.Context, c *child) {
-	for {
+// grants gives a lane's credit back for what the disk holds: the window moves
+// no faster than the disk. While too much waits for the root it does not move
+// at all, and the rest stays on the agent's disk.
+func (r *Relay) grants(ctx context.Context, c *child, lane transport.Lane) {
+	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
-		case g := <-c.granted:
+		case g := <-c.granted[lane]:
 			if r.journal.Log().Wait(ctx, g.at) != nil {
 				return
 			}
-			c.s.Grant(g.lane, g.cost)
+			for n%heldEvery == 0 && r.holdsTooMuch(c.id, event.Lane(lane)) {
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(heldPause):
+				}
+			}
+			c.s.Grant(lane, g.cost)
 		}
 	}
+}
+
+// holdsTooMuch reports whether too many batches wait for settlement, of a
+// session's lane or of all.
+func (r *Relay) holdsTooMuch(session uint64, lane event.Lane) (tooMuch bool) {
+	if r.crowded.Load() {
+		return true
+	}
+	r.journal.View(func(k journal.Core) { tooMuch = k.(*core).held(session, lane) >= holdBack })
+	return tooMuch
 }
 
 // talk passes on what the core says to the child.
@@ -259,6 +312,11 @@ func (r *Relay) talk(ctx context.Context, c *child) {
 			if o.Kind == outHangUp {
 				r.count.refused.WithLabelValues("core").Inc()
 				r.log.Warn("child refused", "child", c.s.Peer().Node(), "reason", string(o.Body))
+				select {
+				case <-ctx.Done():
+				case <-c.s.Done():
+				case <-time.After(farewell):
+				}
 				c.s.Close(string(o.Body))
 				return
 			}
@@ -290,7 +348,8 @@ func (r *Relay) deliver(outs []journal.Output) {
 		select {
 		case c.out <- o:
 		default:
-			go c.s.Close("child does not take its acknowledgements")
+			r.log.Warn("child does not take its acknowledgements", "child", c.s.Peer().Node())
+			c.behind()
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (r *Relay) Report() status.Report {
 	defer r.mu.Unlock()
 	live := map[string]bool{}
 	for _, c := range r.sessions {
-		if c.opened {
+		if c.opened.Load() {
 			live[c.s.Peer().Node()] = true
 		}
 	}
@@ -93,7 +93,17 @@ func (r *Relay) Status() status.Node {
 	return n
 }
 
-// housekeeping: rates, reports up, directories down.
+// held is how many batches of all units wait for settlement.
+func (r *Relay) held() (n int) {
+	r.journal.View(func(k journal.Core) {
+		for _, u := range k.(*core).units {
+			n += len(u.intake.Held)
+		}
+	})
+	return n
+}
+
+// housekeeping: what is held, rates, reports up, directories down.
 func (r *Relay) housekeeping(ctx context.Context) error {
 	t := time.NewTicker(statusEvery)
 	defer t.Stop()
@@ -106,6 +116,7 @@ func (r *Relay) housekeeping(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
+			r.crowded.Store(r.held() >= holdBackAll)
 			n := r.Status()
 			r.mu.Lock()
 			r.rate.update(time.Now(), n.Events)

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,8 +27,10 @@ type unit struct {
 	folded    uint64 // last sequence in fold; the first is behind intake.Cut
 	spans     int    // batches in fold
 	positions map[place]event.Position
+	placed    int // bytes of the positions' names
 
 	urgent   bool // more than heartbeats was stepped and not cut
+	more     bool // the last section had no room for all that was stepped
 	inFlight int  // sections without an answer
 	lastCut  int64
 	stepped  uint64 // events, for people
@@ -35,7 +38,8 @@ type unit struct {
 	learned  uint64 // how much was learned when expectations were last sent up
 	expectAt int64
 
-	fresh map[uint64]*arrived // by position in the log: held and not stepped
+	fresh   map[uint64]*arrived // by position in the log: held and not stepped; a cache
+	waiting int                 // events in fresh
 }
 
 // place names one file of one source.
@@ -55,19 +59,34 @@ func newUnit(id event.Unit) *unit {
 
 func (u *unit) open(n custody.Intake, session uint64) {
 	u.intake, u.session, u.acked = n, session, wire.Ack{Lane: u.id.Lane}
-	clear(u.fresh)
+	u.learned = 0 // the engine counts anew
+	u.forgetFresh()
 	u.refold()
 }
 
 func (u *unit) close() {
 	u.intake.CloseSession()
 	u.session = 0
-	clear(u.fresh)
+	u.forgetFresh()
 }
+
+func (u *unit) forgetFresh() {
+	clear(u.fresh)
+	u.waiting = 0
+}
+
+// maxWaiting bounds the events of a unit that are kept decoded until their
+// agent's disk vouches for them, about 4 MB; an agent whose disk hangs, or that
+// never vouches, has the rest read from the log again.
+const maxWaiting = 16384
 
 // keep remembers a decoded batch until it is stepped.
 func (u *unit) keep(at wal.Seq, b *event.Batch, a *arrival) {
+	if len(u.fresh) > 0 && u.waiting+len(b.Events) > maxWaiting {
+		return
+	}
 	u.fresh[uint64(at)] = &arrived{batch: b, m: mapping(b, a), at: a.At}
+	u.waiting += len(b.Events)
 }
 
 // mapping is the batch's clock mapping, or the assumption that its last event
@@ -84,8 +103,14 @@ func mapping(b *event.Batch, a *arrival) clock.Mapping {
 // position moved.
 func (u *unit) refold() {
 	u.fold.Take()
+	u.emptied()
+	u.folded, u.more = u.intake.Cut, false
+}
+
+// emptied takes note that the fold is empty.
+func (u *unit) emptied() {
 	clear(u.positions)
-	u.folded, u.spans = u.intake.Cut, 0
+	u.placed, u.spans = 0, 0
 	u.urgent = u.intake.Stepped > u.intake.Cut
 }
 
@@ -117,10 +142,7 @@ func (c *core) load(u *unit, s custody.Span) (*arrived, error) {
 
 // advance steps what the agent's disk vouches for: detectors see it, panes
 // count it, and the agent hears that it is durable here.
-func (c *core) advance(u *unit, at int64) {
-	if at > c.now {
-		c.now = at
-	}
+func (c *core) advance(u *unit) {
 	for _, s := range u.intake.Step() {
 		a, err := c.load(u, s)
 		if err != nil {
@@ -132,7 +154,10 @@ func (c *core) advance(u *unit, at int64) {
 		if u.folded+1 == s.First && u.room() {
 			u.add(s, a)
 		}
-		delete(u.fresh, s.Pos)
+		if u.fresh[s.Pos] != nil {
+			u.waiting -= len(a.batch.Events)
+			delete(u.fresh, s.Pos)
+		}
 	}
 	c.tellAck(u)
 	if u.eager() && u.inFlight < maxInFlight {
@@ -142,18 +167,29 @@ func (c *core) advance(u *unit, at int64) {
 	}
 }
 
-// foldLimit bounds the rows that wait for a section; beyond it batches are
-// folded from the log when a section is cut.
-const foldLimit = 8192
+// Beyond these limits no further batch goes into a section; it is folded from
+// the log when the next one is cut.
+const (
+	foldLimit     = 8192      // rows and edges
+	maxPlaces     = 1024      // positions
+	maxPlaceBytes = 128 << 10 // of the positions' names
+)
 
 // room reports whether another batch may go into the present section. It
 // depends on the batches alone, not on when they are folded.
-func (u *unit) room() bool { return u.fold.Len() < foldLimit && u.spans < maxSpans }
+func (u *unit) room() bool {
+	return u.fold.Len() < foldLimit && u.spans < maxSpans && len(u.positions) < maxPlaces && u.placed < maxPlaceBytes
+}
 
 func (u *unit) add(s custody.Span, a *arrived) {
 	replayable := map[string]bool{}
 	for _, p := range a.batch.Positions {
-		if at := (place{p.Source, p.File}); p.Offset >= u.positions[at].Offset {
+		at := place{p.Source, p.File}
+		old, known := u.positions[at]
+		if !known {
+			u.placed += len(p.Source) + len(p.File)
+		}
+		if p.Offset >= old.Offset {
 			u.positions[at] = p // one that a restarted agent reads again says less
 		}
 		replayable[p.SourceName()] = p.Replayable
@@ -203,47 +239,64 @@ func (c *core) cut(u *unit) error {
 	if !c.up || u.inFlight >= maxInFlight {
 		return nil
 	}
-	spans := u.intake.Section(maxSpans)
-	if len(spans) == 0 {
+	for limit := maxSpans; ; {
+		spans, err := c.fill(u, u.intake.Section(limit))
+		if err != nil || len(spans) == 0 {
+			return err
+		}
+		start := u.intake.Cut
+		sec := wire.Section{Head: u.intake.Commit(u.id, c.name, spans), Positions: u.sortedPositions(), Rows: u.fold.Take()}
+		body := wire.EncodeSection(&sec)
+		if len(body) > maxSection && len(spans) > 1 {
+			u.intake.Cut = start
+			u.refold()
+			limit = len(spans) / 2
+			continue
+		}
+		u.emptied()
+		u.more = u.urgent
+		u.folded = u.intake.Cut
+		u.inFlight++
+		u.lastCut = c.now
+		c.say(journal.Output{To: toRoot, Kind: outSection, Body: body})
 		return nil
 	}
+}
+
+// fill folds what of the spans is not folded yet, as far as there is room, and
+// returns the spans that are.
+func (c *core) fill(u *unit, spans []custody.Span) ([]custody.Span, error) {
 	for i, s := range spans {
 		if s.Last <= u.folded {
 			continue
 		}
 		if !u.room() {
-			spans = spans[:i]
-			break
+			return spans[:i], nil
 		}
 		a, err := c.load(u, s)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		u.add(s, a)
 	}
-	sec := wire.Section{Head: u.intake.Commit(u.id, c.name, spans), Rows: u.fold.Take()}
+	return spans, nil
+}
+
+func (u *unit) sortedPositions() []event.Position {
+	var list []event.Position
 	for _, p := range u.positions {
-		sec.Positions = append(sec.Positions, p)
+		list = append(list, p)
 	}
-	slices.SortFunc(sec.Positions, func(a, b event.Position) int {
-		if d := strings.Compare(a.Source, b.Source); d != 0 {
-			return d
-		}
-		return strings.Compare(a.File, b.File)
+	slices.SortFunc(list, func(a, b event.Position) int {
+		return cmp.Or(strings.Compare(a.Source, b.Source), strings.Compare(a.File, b.File))
 	})
-	clear(u.positions)
-	u.spans = 0
-	u.urgent = u.intake.Stepped > u.intake.Cut
-	u.inFlight++
-	u.lastCut = c.now
-	c.say(journal.Output{To: toRoot, Kind: outSection, Body: wire.EncodeSection(&sec)})
-	return nil
+	return list
 }
 
 // expect sends up what was learned of an origin, when something was. It
 // belongs to the origin, so the critical lane's unit speaks for both.
 func (c *core) expect(u *unit) {
-	if !c.up || u.id.Lane != event.Critical || !u.intake.Claimed || c.now-u.expectAt < expectEvery {
+	if !c.up || u.id.Lane != event.Critical || !u.intake.Claimed || !c.due(u.expectAt, expectEvery) {
 		return
 	}
 	u.expectAt = c.now
@@ -252,9 +305,20 @@ func (c *core) expect(u *unit) {
 		return
 	}
 	u.learned = learned
-	w := pack.NewWriter()
-	stream.AppendUnit(w, u.id)
-	appendTerm(w, u.intake.Term)
-	c.engine.Expect(u.id).Append(w)
-	c.say(journal.Output{To: toRoot, Kind: outExpect, Body: w.Bytes()})
+	for known := c.engine.Expect(u.id); ; {
+		w := pack.NewWriter()
+		stream.AppendUnit(w, u.id)
+		appendTerm(w, u.intake.Term)
+		known.Append(w)
+		if w.Len() <= maxExpect {
+			c.say(journal.Output{To: toRoot, Kind: outExpect, Body: w.Bytes()})
+			return
+		}
+		// A message must hold it. What is cut off is learnt anew elsewhere.
+		if len(known.Codes) > len(known.Speakers) {
+			known.Codes, known.Partial = known.Codes[:len(known.Codes)/2], true
+		} else {
+			known.Speakers = known.Speakers[:len(known.Speakers)/2]
+		}
+	}
 }

@@ -26,14 +26,19 @@ type upstream struct {
 	live     bool // the core was told that the root is connected
 	requests []transport.Message
 	sections [][]byte
-	bytes    int
 	findings []anomaly.Finding
-	expect   []wire.Expect
+	expect   []expectation
 	digest   bool // a digest is under way
 	telling  bool // findings are under way
 	told     []receipt
 	id       uint64
 	wake     chan struct{} // capacity 1
+}
+
+// expectation is what was learned of one origin, and its encoded size.
+type expectation struct {
+	known wire.Expect
+	size  int
 }
 
 const (
@@ -59,13 +64,13 @@ func (u *upstream) put(o journal.Output) {
 	switch o.Kind {
 	case outSection:
 		u.sections = append(u.sections, o.Body)
-		u.bytes += len(o.Body)
 	case outFinding:
 		r := pack.NewReader(o.Body)
 		u.findings = append(u.findings, anomaly.ReadFinding(r))
 	case outExpect:
 		r := pack.NewReader(o.Body)
-		u.expect = append(u.expect, wire.Expect{Unit: stream.ReadUnit(r), Term: readTerm(r), Known: anomaly.ReadExpectations(r)})
+		x := wire.Expect{Unit: stream.ReadUnit(r), Term: readTerm(r), Known: anomaly.ReadExpectations(r)}
+		u.expect = append(u.expect, expectation{x, len(o.Body)})
 	default:
 		if len(u.requests) < maxRequests {
 			u.requests = append(u.requests, transport.Message{Kind: o.Kind, Body: o.Body})
@@ -122,7 +127,7 @@ func (u *upstream) serve(ctx context.Context, s *transport.Session) {
 
 func (u *upstream) reset() {
 	u.requests, u.sections, u.findings, u.expect, u.told = nil, nil, nil, nil, nil
-	u.bytes, u.digest, u.telling = 0, false, false
+	u.digest, u.telling = false, false
 }
 
 // send sends what waits, whenever it may.
@@ -157,7 +162,6 @@ func (u *upstream) due() []transport.Message {
 		u.id++
 		out = append(out, wire.Encode(&wire.Digest{ID: u.id, Sections: u.sections[:n]}))
 		u.sections = u.sections[n:]
-		u.bytes -= bytes
 		u.digest = true
 	}
 	if !u.telling && len(u.findings)+len(u.expect) > 0 {
@@ -168,8 +172,12 @@ func (u *upstream) due() []transport.Message {
 		for i := range m.Findings {
 			u.told = append(u.told, receipt{ID: m.Findings[i].ID, Revision: m.Findings[i].Revision})
 		}
-		k := min(len(u.expect), maxFindingsPerMessage)
-		m.Expect, u.expect = u.expect[:k:k], u.expect[k:]
+		for size := 0; len(u.expect) > 0 && len(m.Expect) < maxFindingsPerMessage; u.expect = u.expect[1:] {
+			if size += u.expect[0].size; size > maxDigest && len(m.Expect) > 0 {
+				break
+			}
+			m.Expect = append(m.Expect, u.expect[0].known)
+		}
 		u.id++
 		m.ID = u.id
 		out = append(out, wire.Encode(&m))

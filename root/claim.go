@@ -25,7 +25,7 @@ func (s *state) claim(relay string, m *wire.Claim) *wire.ClaimAnswer {
 		s.counts.Origins++
 		return a
 	}
-	closes, err := o.Claim(m.WAL, m.Opened)
+	closes, err := o.Claim(m.WAL, m.Opened, s.isClosed(m.Origin, m.WAL))
 	a.Closed = errors.Is(err, custody.ErrClosed)
 	if closes != 0 {
 		s.closeWAL(o, m.Origin, closes)
@@ -95,6 +95,12 @@ func (s *state) openWAL(o *origin, name string, id event.WALID) {
 		o.forgotten++
 		s.counts.WALs++
 	}
+}
+
+// isClosed reports whether a WAL id was replaced before.
+func (s *state) isClosed(name string, id event.WALID) bool {
+	u, ok := s.getUnit(event.Unit{Origin: name, WAL: id, Lane: event.Critical})
+	return ok && u.owner.Closed
 }
 
 func (s *state) closeWAL(o *origin, name string, id event.WALID) {

@@ -142,6 +142,22 @@ func TestLateClaimOfAnOldWALClosesIt(t *testing.T) {
 	s.want(s.digest("eu/r1", rest), custody.Apply, 4)
 }
 
+// An agent's disk is lost, so a new WAL id takes over; then an image of the old
+// disk is put back. It must not come into force again, nor close the new one.
+func TestClosedWALThatReturnsStaysClosed(t *testing.T) {
+	s := newStage(t)
+	s.claim("eu/r1", agent, 1, term(1, 1), 10)
+	s.claim("eu/r1", agent, 2, term(1, 1), 20)
+	a := s.claim("eu/r1", agent, 1, term(9, 9), 30)
+	if a.Granted || !a.Closed {
+		t.Fatalf("the claim of a WAL id that was replaced: %+v", a)
+	}
+	s.want(s.digest("eu/r1", section("eu/r1", critical(agent, 2), term(1, 1), 1, 3)), custody.Apply, 3)
+	if a := s.claim("eu/r1", agent, 3, term(1, 1), 40); !a.Granted {
+		t.Fatalf("the claim of the WAL id that the agent opens then: %+v", a)
+	}
+}
+
 func TestExpectationsComeFromTheOwner(t *testing.T) {
 	s := newStage(t)
 	u := critical(agent, 1)

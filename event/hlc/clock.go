@@ -68,6 +68,7 @@ type Clock struct {
 	last       uint64    // issued last, or a bound that earlier runs may have reached
 	bound      uint64    // persisted; nothing above it was ever issued
 	persisting bool      // one call is writing a bound, outside mu
+	retry      uint64    // after a failed write ahead of need: no attempt below this
 }
 
 // New returns a clock that continues from the persisted bound.
@@ -94,8 +95,9 @@ func New(o Options) (*Clock, error) {
 }
 
 // Now issues a timestamp above every earlier one of this clock, earlier runs
-// included. It fails if a bound cannot be persisted or time is exhausted; the
-// clock is then as before and the call may be repeated.
+// included. It fails if a bound that is needed cannot be persisted or time is
+// exhausted; the clock is then as before and the call may be repeated. A bound
+// that fails ahead of need is tried again later.
 func (c *Clock) Now() (Timestamp, error) {
 	return c.advance(0)
 }
@@ -116,7 +118,7 @@ func (c *Clock) advance(remote Timestamp) (Timestamp, error) {
 		if err != nil {
 			return 0, err
 		}
-		if c.persist == nil || next <= c.bound && (c.persisting || !c.thin(next)) {
+		if c.persist == nil || next <= c.bound && (c.persisting || next < c.retry || !c.thin(next)) {
 			c.last = next
 			return Timestamp(next), nil
 		}
@@ -124,7 +126,7 @@ func (c *Clock) advance(remote Timestamp) (Timestamp, error) {
 			c.settled.Wait()
 			continue // time went on: look again
 		}
-		if err := c.extend(next); err != nil {
+		if err := c.extend(next); err != nil && next > c.bound {
 			return 0, err
 		}
 	}
@@ -169,8 +171,11 @@ func (c *Clock) extend(next uint64) error {
 	c.persisting = false
 	c.settled.Broadcast()
 	if err != nil {
+		// What is left of the old bound may be used up; a sixteenth of it
+		// passes before the next attempt.
+		c.retry = next + c.ahead/16
 		return fmt.Errorf("persist clock bound %v: %w", Timestamp(bound), err)
 	}
-	c.bound = bound
+	c.bound, c.retry = bound, 0
 	return nil
 }

@@ -22,6 +22,10 @@ import (
 	"pando/transport"
 )
 
+// MaxSeq is the highest sequence number: what travels and what is kept is read
+// back with it as the limit.
+const MaxSeq = 1<<63 - 1
+
 // Sentinels for decisions. The text of the wrapping error names the numbers.
 var (
 	// ErrDiverged: the agent's content is not the content that was settled

@@ -154,10 +154,11 @@ func trace(seen map[[2]uint64]visit, k [2]uint64) string {
 
 // Each scope stresses one part of the protocol; the CI sizes take seconds.
 var scopes = map[string]limits{
-	"moves and crashes": {lines: 2, batch: 2, faults: 2, messages: 2, states: 50_000},
-	"syslog":            {lines: 1, pushes: 1, batch: 1, faults: 3, messages: 2, states: 50_000},
-	"lost disks":        {lines: 1, pushes: 1, batch: 1, faults: 2, messages: 2, disks: true, states: 50_000},
-	"rolled-back disks": {lines: 3, batch: 1, faults: 2, messages: 1, rollbacks: true, states: 50_000},
+	"moves and crashes":   {lines: 2, batch: 2, faults: 2, messages: 2, states: 50_000},
+	"syslog":              {lines: 1, pushes: 1, batch: 1, faults: 3, messages: 2, states: 50_000},
+	"lost disks":          {lines: 1, pushes: 1, batch: 1, faults: 2, messages: 2, disks: true, states: 50_000},
+	"rolled-back disks":   {lines: 3, batch: 1, faults: 2, messages: 1, rollbacks: true, states: 50_000},
+	"an old disk returns": {lines: 1, batch: 1, faults: 2, messages: 1, disks: true, rollbacks: true, states: 120_000},
 }
 
 func TestModel(t *testing.T) {
@@ -186,6 +187,7 @@ func TestModelSeesFaults(t *testing.T) {
 		resumeElsewhere: {lines: 1, batch: 1, faults: 1, messages: 1},
 		dropFenced:      {pushes: 1, faults: 2, messages: 1, disks: true},
 		restCountsAll:   {lines: 1, batch: 1, faults: 1, messages: 1, disks: true},
+		closedReturns:   {lines: 1, batch: 1, faults: 2, messages: 1, disks: true, rollbacks: true},
 		noChain:         {lines: 1, pushes: 1, batch: 1, faults: 1, messages: 1, rollbacks: true, only: "agent rolled back"},
 	} {
 		t.Run(string(mut), func(t *testing.T) {

@@ -7,9 +7,9 @@ import (
 	"pando/event"
 )
 
-// MaxHeld bounds the batches of one unit that a relay holds unsettled. A
-// relay at the bound grants no more credit, so the rest waits on the agent's
-// disk. At 100 bytes a span it is 6.5 MB.
+// MaxHeld bounds the batches of one unit that a relay holds unsettled; whoever
+// sends more breaks the protocol. A relay withholds credit long before, so the
+// rest waits on the agent's disk. At 112 bytes a span it is 7 MB.
 const MaxHeld = 1 << 16
 
 // Intake is the relay's side of one unit. It is driven by the relay's WAL
@@ -39,10 +39,14 @@ type Intake struct {
 // those sequence numbers other content. The HLC of the opening orders the WAL
 // ids of one origin.
 func (n *Intake) OpenSession(t Term, opened uint64, o Offer) (resume uint64, err error) {
+	if n.Closed {
+		// Its rest counts less than the agent believes: it must not trim by it.
+		return 0, fmt.Errorf("session %s: %w", t, ErrClosed)
+	}
 	if t.Compare(n.Term) <= 0 && n.Term != (Term{}) {
 		return 0, fmt.Errorf("session %s, %s is known: %w", t, n.Term, ErrOldTerm)
 	}
-	if o.From == 0 || o.Last+1 < o.From || o.Synced > o.Last {
+	if o.From == 0 || o.Last > MaxSeq || o.Last+1 < o.From || o.Synced > o.Last {
 		return 0, fmt.Errorf("offer from %d, last %d, synced %d: %w", o.From, o.Last, o.Synced, ErrProtocol)
 	}
 	n.dropUnvouched()
@@ -84,7 +88,7 @@ func (n *Intake) Add(s Span) error {
 	switch {
 	case !n.Live:
 		return fmt.Errorf("batch %d to %d without a session: %w", s.First, s.Last, ErrProtocol)
-	case s.First != n.End+1 || s.Last < s.First:
+	case s.First != n.End+1 || s.Last < s.First || s.Last > MaxSeq:
 		return fmt.Errorf("batch %d to %d follows %d: %w", s.First, s.Last, n.End, ErrProtocol)
 	case n.EndOK && s.Before != n.EndHash:
 		return fmt.Errorf("batch at %d continues another chain: %w", s.First, ErrDiverged)

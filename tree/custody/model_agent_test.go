@@ -97,7 +97,7 @@ func (m *model) open(s *state, r int8) bool {
 	if err == nil {
 		err = s.a.out.Opened(resume)
 	}
-	if errors.Is(err, ErrDiverged) {
+	if errors.Is(err, ErrDiverged) || errors.Is(err, ErrClosed) {
 		n.CloseSession()
 		s.newWAL()
 		return true

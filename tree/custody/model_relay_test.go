@@ -156,7 +156,7 @@ func (m *model) deliver(s *state, i int, keep bool) bool {
 func (m *model) rootClaim(s *state, msg message) {
 	o := &s.owner[msg.wal-1]
 	reply := message{kind: "granted", wal: msg.wal, relay: msg.relay, term: msg.term, pos: s.pos}
-	closes, err := s.origin.Claim(event.WALID(msg.wal), msg.opened)
+	closes, err := s.origin.Claim(event.WALID(msg.wal), msg.opened, o.Closed && m.mut != closedReturns)
 	if err != nil {
 		o.Close()
 	}

@@ -40,6 +40,7 @@ const (
 	resumeElsewhere mutation = "the agent resumes from another relay's acknowledgement"
 	dropFenced      mutation = "a fenced relay drops its batches"
 	restCountsAll   mutation = "the rest of a closed unit counts what its agent reads again"
+	closedReturns   mutation = "a closed WAL id comes into force again"
 	noChain         mutation = "nobody compares chain values"
 )
 

@@ -70,11 +70,15 @@ type Origin struct {
 }
 
 // Claim takes a claim for a unit of wal whose session was opened at the HLC
-// opened. It returns the WAL id that this closes, or zero. The error wraps
-// [ErrClosed] if wal itself is the one to close: a newer session brought
-// another, and this claim comes late.
-func (o *Origin) Claim(wal event.WALID, opened uint64) (closes event.WALID, err error) {
+// opened; closed tells that its units were closed before, and then it stays so,
+// however new the session: the disk of an earlier time came back. It returns
+// the WAL id that this closes, or zero. The error wraps [ErrClosed] if wal
+// itself is the one to close: a newer session brought another, and this claim
+// comes late.
+func (o *Origin) Claim(wal event.WALID, opened uint64, closed bool) (closes event.WALID, err error) {
 	switch {
+	case closed:
+		return 0, fmt.Errorf("WAL %s was replaced, %s is in force: %w", wal, o.Current, ErrClosed)
 	case wal == o.Current:
 		o.Opened = max(o.Opened, opened)
 		return 0, nil

@@ -80,9 +80,9 @@ type Options struct {
 	// It must not call Append.
 	Deliver func([]Output)
 	// Sheds names the kinds of records that bring data. They are refused with
-	// [wal.ErrFull] as soon as no further segment can be had: the rest of the
-	// last one is for the records that let the log be trimmed, without which
-	// a full log would stay full for ever. Nil: none.
+	// [wal.ErrFull] when no further segment can be had and a quarter is left of
+	// the last one: that is for the records that let the log be trimmed; without
+	// them a full log would stay full for ever. Nil: none.
 	Sheds func(kind uint8) bool
 	// CheckpointBytes is how much log may pass between checkpoints.
 	CheckpointBytes int64
@@ -209,7 +209,7 @@ func (j *Journal) Append(kind uint8, body []byte, urgent bool) (wal.Seq, error) 
 		return 0, j.err
 	}
 	if j.opts.Sheds != nil && j.opts.Sheds(kind) {
-		if err := j.log.Full(); err != nil {
+		if err := j.log.Spare(); err != nil {
 			return 0, fmt.Errorf("append: %w", err)
 		}
 	}
@@ -293,6 +293,8 @@ func (j *Journal) View(f func(Core)) {
 func (j *Journal) Run(ctx context.Context) error {
 	j.setRunning(true)
 	defer j.setRunning(false)
+	ease := time.NewTicker(easePause) // nothing else may happen while the log is full
+	defer ease.Stop()
 	for {
 		if err := j.deliver(); err != nil {
 			return err
@@ -307,6 +309,7 @@ func (j *Journal) Run(ctx context.Context) error {
 			return nil
 		case <-j.log.Notify():
 		case <-j.wake:
+		case <-ease.C:
 		}
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -42,8 +40,6 @@ type Clock struct {
 	est *clock.Estimator
 }
 
-const boundFile = "hlc.bound"
-
 // New reads the persisted bound and returns a clock that knows nothing of
 // root time yet.
 func New(o Options) (*Clock, error) {
@@ -59,40 +55,15 @@ func New(o Options) (*Clock, error) {
 		return nil, fmt.Errorf("root clock: %w", err)
 	}
 	c := &Clock{opts: o, mono: mono, est: est}
-	bound, err := readBound(o)
+	slots, bound, err := openBound(o.FS, filepath.Join(o.Dir, boundFile))
 	if err != nil {
 		return nil, fmt.Errorf("root clock: %w", err)
 	}
-	c.hlc, err = hlc.New(hlc.Options{Physical: c.physical, Bound: bound, Persist: func(b uint64) error {
-		return durable.WriteFile(o.FS, filepath.Join(o.Dir, boundFile), []byte(strconv.FormatUint(b, 10)+"\n"))
-	}})
+	c.hlc, err = hlc.New(hlc.Options{Physical: c.physical, Bound: bound, Persist: slots.write})
 	if err != nil {
 		return nil, fmt.Errorf("root clock: %w", err)
 	}
 	return c, nil
-}
-
-func readBound(o Options) (uint64, error) {
-	names, err := o.FS.ReadDir(o.Dir)
-	if err != nil {
-		return 0, err
-	}
-	for _, name := range names {
-		if name != boundFile {
-			continue
-		}
-		path := filepath.Join(o.Dir, boundFile)
-		b, err := durable.ReadFile(o.FS, path, 64)
-		if err != nil {
-			return 0, err
-		}
-		n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("%s does not hold a clock bound: %w; if it was damaged, write the present time in milliseconds times 65536", path, err)
-		}
-		return n, nil
-	}
-	return 0, nil
 }
 
 // physical is root time in milliseconds, as far as it is known. A node whose

@@ -204,9 +204,13 @@ func (u *Uplink) review(ctx context.Context, s *transport.Session, stand *standb
 	for {
 		d := u.policy.Step(time.Now(), u.candidates(s))
 		if (d.Action == placement.MoveBack || d.Action == placement.MoveNow) && d.Parent.Node != s.Peer().Node() {
-			u.opts.Logger.Info("moving to a better parent", "from", s.Peer().Node(), "to", d.Parent.Node)
-			stand.keep(ctx, d.Parent)
-			return
+			if stand.keep(ctx, d.Parent) && stand.leads(s) {
+				u.opts.Logger.Info("moving to a better parent", "from", s.Peer().Node(), "to", d.Parent.Node)
+				return
+			}
+			// A parent that works is not left for one that cannot be
+			// reached, or that sends its children here: a root that follows.
+			u.policy.SetParent(s.Peer().Node())
 		}
 		if u.opts.Standby && d.Standby.Node != "" && d.Standby.Node != s.Peer().Node() {
 			stand.keep(ctx, d.Standby)
@@ -322,87 +326,6 @@ func (u *Uplink) dial(ctx context.Context, addr string) (*transport.Session, err
 		return s, nil
 	}
 	return nil, fmt.Errorf("dial: redirected more than %d times, last to %s", maxRedirects, addr)
-}
-
-// standby is the warm second session: connected and synchronised in time,
-// with no units open. Only Run's goroutine uses it.
-type standby struct {
-	up      *Uplink
-	session *transport.Session
-	stop    context.CancelFunc
-	done    chan struct{}
-	retry   time.Time
-}
-
-// keep makes sure that a session to the relay stands by.
-func (b *standby) keep(ctx context.Context, r placement.Relay) {
-	if b.session != nil {
-		select {
-		case <-b.session.Done():
-			b.drop("died")
-		default:
-			if b.session.Peer().Node() == r.Node {
-				return
-			}
-			b.drop("another standby is better")
-		}
-	}
-	if time.Now().Before(b.retry) {
-		return
-	}
-	s, err := b.up.dial(ctx, r.Addr)
-	if err != nil {
-		b.retry = time.Now().Add(penalty)
-		b.up.opts.Logger.Info("no standby", "candidate", r.Node, "error", err)
-		return
-	}
-	lctx, stop := context.WithCancel(context.Background())
-	b.session, b.stop, b.done = s, stop, make(chan struct{})
-	go b.listen(lctx, s, b.done)
-}
-
-// listen takes what a parent says to a child without units: its directory.
-func (b *standby) listen(ctx context.Context, s *transport.Session, done chan struct{}) {
-	defer close(done)
-	for {
-		m, err := s.ReceiveControl(ctx)
-		if err != nil {
-			return
-		}
-		if m.Kind == wire.KindDirectory {
-			var d wire.Directory
-			if wire.Decode(m.Body, &d) == nil {
-				b.up.SetDirectory(d.Nodes)
-			}
-		}
-	}
-}
-
-// take hands over the standby session if it is alive.
-func (b *standby) take() *transport.Session {
-	if b.session == nil {
-		return nil
-	}
-	b.stop()
-	<-b.done
-	s := b.session
-	b.session = nil
-	select {
-	case <-s.Done():
-		return nil
-	default:
-		return s
-	}
-}
-
-func (b *standby) drop(reason string) {
-	if b.session == nil {
-		return
-	}
-	b.session.Close("standby: " + reason)
-	b.stop()
-	<-b.done
-	b.session = nil
 }
 
 func sleep(ctx context.Context, d time.Duration) {

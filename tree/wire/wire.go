@@ -61,16 +61,16 @@ const (
 
 // Caps of what is read from peers.
 const (
-	maxName       = 256 // node names, addresses
-	maxPositions  = event.MaxPositions
-	maxSections   = 4096 // of one digest
-	maxUnits      = 4096 // asked for at once
-	maxFindings   = 1024 // of one message
-	maxReason     = 1024 // bytes of text for people
-	maxNodes      = 4096 // of one directory
+	maxName       = 256                    // node names, addresses
+	maxPositions  = 2 * event.MaxPositions // of a section: a batch's, on top of what others left in it
+	maxSections   = 4096                   // of one digest
+	maxUnits      = 4096                   // asked for at once
+	maxFindings   = 1024                   // of one message
+	maxReason     = 1024                   // bytes of text for people
+	maxNodes      = 4096                   // of one directory
 	maxBatchBytes = event.MaxBatchBytes
 	MaxStatus     = 1 << 20 // bytes of a status document
-	maxSeq        = 1<<63 - 1
+	maxSeq        = custody.MaxSeq
 	transportMax  = transport.MaxMessage
 )
 
@@ -266,7 +266,7 @@ func readPositions(r *pack.Reader) []event.Position {
 	n := r.Array("positions", maxPositions)
 	var ps []event.Position
 	for range n {
-		ps = append(ps, event.Position{Source: r.String("source", maxName), File: r.String("file", 4096),
+		ps = append(ps, event.Position{Source: r.String("source", event.MaxName), File: r.String("file", event.MaxName),
 			Offset: r.Int("offset"), Replayable: r.Bool("replayable")})
 		if r.Err() != nil {
 			return nil

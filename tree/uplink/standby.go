@@ -1,0 +1,103 @@
+package uplink
+
+import (
+	"context"
+	"time"
+
+	"pando/transport"
+	"pando/tree/placement"
+	"pando/tree/wire"
+)
+
+// standby is the warm second session: connected and synchronised in time,
+// with no units open. Only Run's goroutine uses it.
+type standby struct {
+	up      *Uplink
+	session *transport.Session
+	stop    context.CancelFunc
+	done    chan struct{}
+	retry   time.Time
+}
+
+// keep makes sure that a session to the relay stands by, and reports whether
+// one does.
+func (b *standby) keep(ctx context.Context, r placement.Relay) bool {
+	if b.session != nil {
+		select {
+		case <-b.session.Done():
+			b.drop("died")
+		default:
+			if b.session.Peer().Node() == r.Node {
+				return true
+			}
+			b.drop("another standby is better")
+		}
+	}
+	if time.Now().Before(b.retry) {
+		return false
+	}
+	s, err := b.up.dial(ctx, r.Addr)
+	if err != nil {
+		b.retry = time.Now().Add(penalty)
+		b.up.opts.Logger.Info("no standby", "candidate", r.Node, "error", err)
+		return false
+	}
+	lctx, stop := context.WithCancel(context.Background())
+	b.session, b.stop, b.done = s, stop, make(chan struct{})
+	go b.listen(lctx, s, b.done)
+	return true
+}
+
+// leads reports whether the standby is another node than the parent's; a
+// redirect may have led back to it, and then it is of no use.
+func (b *standby) leads(parent *transport.Session) bool {
+	if b.session.Peer().Node() != parent.Peer().Node() {
+		return true
+	}
+	b.drop("led back to the parent")
+	return false
+}
+
+// listen takes what a parent says to a child without units: its directory.
+func (b *standby) listen(ctx context.Context, s *transport.Session, done chan struct{}) {
+	defer close(done)
+	for {
+		m, err := s.ReceiveControl(ctx)
+		if err != nil {
+			return
+		}
+		if m.Kind == wire.KindDirectory {
+			var d wire.Directory
+			if wire.Decode(m.Body, &d) == nil {
+				b.up.SetDirectory(d.Nodes)
+			}
+		}
+	}
+}
+
+// take hands over the standby session if it is alive.
+func (b *standby) take() *transport.Session {
+	if b.session == nil {
+		return nil
+	}
+	b.stop()
+	<-b.done
+	s := b.session
+	b.session = nil
+	select {
+	case <-s.Done():
+		return nil
+	default:
+		return s
+	}
+}
+
+func (b *standby) drop(reason string) {
+	if b.session == nil {
+		return
+	}
+	b.session.Close("standby: " + reason)
+	b.stop()
+	<-b.done
+	b.session = nil
+}
