@@ -97,10 +97,11 @@ func TestTheSeedFixesTheScript(t *testing.T) {
 		}
 		return b.String()
 	}
-	if text(1) != text(1) {
+	once, again := text(1), text(1)
+	if once != again {
 		t.Error("one seed gave two scripts")
 	}
-	if text(1) == text(2) {
+	if once == text(2) {
 		t.Error("two seeds gave one script")
 	}
 }
