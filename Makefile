@@ -25,8 +25,10 @@ help: ## list the targets
 build: ## build bin/pando
 	$(GO) build -trimpath -o bin/pando .
 
+# One package at a time: several bring up whole trees, whose liveness limits
+# are half a second, and would only disturb each other.
 test: ## run all tests, with the race detector where there is a C compiler (PKG=./wal)
-	$(GO) test $(RACE) $(PKG)
+	$(GO) test $(RACE) -p 1 $(PKG)
 
 lint: ## check format, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
