@@ -48,7 +48,8 @@ func (s *script) add(at time.Duration, entity, signal string, text func(int, tim
 // from one time to another. Pauses vary by two fifths.
 func (s *script) pace(from, to time.Duration, perSecond func(at time.Duration) float64, say func(at time.Duration)) {
 	for at := from; ; {
-		at += time.Duration(float64(time.Second) / perSecond(at) * (0.6 + 0.8*s.random.Float64()))
+		pause := 0.6 + float64(0.8*s.random.Float64()) // of the mean; each product rounded on its own, alike on every machine
+		at += time.Duration(float64(time.Second) / perSecond(at) * pause)
 		if at >= to {
 			return
 		}
@@ -68,7 +69,7 @@ const rampUp = 2 * time.Second
 func retried(perSecond float64, from time.Duration) func(time.Duration) float64 {
 	return func(at time.Duration) float64 {
 		grown := float64(min(max(at-from, 0), rampUp)) / float64(rampUp)
-		return perSecond * (1 + 9*grown)
+		return perSecond * (1 + float64(9*grown))
 	}
 }
 
