@@ -330,9 +330,17 @@ func (a *Agent) setFull(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil && a.full == nil {
-		a.log.Error("the log is full: sources wait until there is room", "error", err, "hint", "free space in "+a.opts.Dir+", or raise max_bytes")
+		a.log.Error("the log is full", "error", err, "critical", string(a.opts.WhenFull[event.Critical]), "bulk", string(a.opts.WhenFull[event.Bulk]),
+			"hint", "free space in "+a.opts.Dir+", or raise max_bytes")
 	}
 	a.full = err
+}
+
+// fullError is why nothing can be appended, or nil.
+func (a *Agent) fullError() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.full
 }
 
 // appended is told of every batch that went into the log.
@@ -348,7 +356,9 @@ func (a *Agent) appended(b *event.Batch, at wal.Seq) {
 		if e.Kind == event.Heartbeat {
 			continue
 		}
-		a.count.events.Inc()
+		if e.Kind != event.Loss {
+			a.count.events.Inc()
+		}
 		if a.tap.Watched() {
 			m, _ := a.clock.Mapping()
 			_, point := e.Time(m)

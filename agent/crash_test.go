@@ -32,6 +32,7 @@ type ledger struct {
 	current   event.WALID
 	positions [event.Lanes]map[string]event.Position
 	lines     map[int]int // line → times settled
+	lost      int         // lines that losses count
 	opens     uint64
 	session   *transport.Session // the last one opened
 }
@@ -198,7 +199,12 @@ func (l *ledger) settle(ctx context.Context, s *transport.Session, id event.WALI
 			continue
 		}
 		for i := range b.Events {
-			if e := &b.Events[i]; e.Kind != event.Heartbeat {
+			switch e := &b.Events[i]; e.Kind {
+			case event.Heartbeat:
+			case event.Loss:
+				n, _ := e.Lost()
+				l.lost += int(n)
+			default:
 				l.lines[int(e.Value)]++
 			}
 		}
@@ -227,6 +233,13 @@ func (l *ledger) settledLines() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.lines)
+}
+
+// accounted is how many lines are settled, or known to be lost.
+func (l *ledger) accounted() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.lines) + l.lost
 }
 
 // rig is an agent on a faulty disk that tails one growing file.

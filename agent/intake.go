@@ -23,16 +23,17 @@ const (
 )
 
 // intake collects what sources read into batches of each lane and appends
-// them to the journal. Put blocks while too much waits.
+// them to the journal. While the disk is full, what a lane's policy wants
+// happens: its queue waits, and Put blocks when it is long; or what is in it
+// is dropped, and a loss that says so takes its place.
 type intake struct {
 	a     *Agent
 	j     *journal.Journal
-	limit int
+	limit int // bytes of a lane's queue
 
 	mu     sync.Mutex
 	room   *sync.Cond
-	lanes  [event.Lanes][]input.Item
-	bytes  int
+	lanes  [event.Lanes]queue
 	synced wal.Seq // of the journal
 	bulkAt wal.Seq // last bulk batch appended
 	err    error
@@ -43,10 +44,16 @@ type intake struct {
 	latest map[string]event.Position
 	moved  [event.Lanes]map[string]bool
 	next   [event.Lanes]uint64
+}
 
-	queued  [event.Lanes]uint64 // items ever queued
-	taken   [event.Lanes]uint64 // items ever taken into a batch
-	retires [event.Lanes][]retirement
+// queue is what waits for the log in one lane.
+type queue struct {
+	items   []input.Item
+	bytes   int
+	retires []retirement
+	queued  uint64    // items ever put in
+	taken   uint64    // items ever taken out
+	retry   time.Time // the disk was full: not before then
 }
 
 // retirement is a position that a lane may drop once everything that was
@@ -80,7 +87,7 @@ func (in *intake) Put(ctx context.Context, items []input.Item) error {
 	defer stop()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for in.err == nil && ctx.Err() == nil && in.bytes >= in.limit {
+	for in.err == nil && ctx.Err() == nil && in.crowdedLocked(items) {
 		in.room.Wait()
 	}
 	if in.err != nil {
@@ -96,21 +103,32 @@ func (in *intake) Put(ctx context.Context, items []input.Item) error {
 	return nil
 }
 
+// crowdedLocked reports whether a lane that items go to is full.
+func (in *intake) crowdedLocked(items []input.Item) bool {
+	for i := range items {
+		if in.lanes[items[i].Event.Lane()].bytes >= in.limit {
+			return true
+		}
+	}
+	return false
+}
+
 func (in *intake) takeLocked(it input.Item) {
 	for _, name := range it.Retires {
 		delete(in.latest, name)
-		for l := range in.retires {
-			in.retires[l] = append(in.retires[l], retirement{name, in.queued[l]})
+		for l := range in.lanes {
+			q := &in.lanes[l]
+			q.retires = append(q.retires, retirement{name, q.queued})
 		}
 	}
 	in.positionLocked(it.Position)
-	in.queueLocked(it.Event.Lane(), it)
+	in.lanes[it.Event.Lane()].put(it)
 }
 
-func (in *intake) queueLocked(l event.Lane, it input.Item) {
-	in.lanes[l] = append(in.lanes[l], it)
-	in.queued[l]++
-	in.bytes += size(&it.Event)
+func (q *queue) put(it input.Item) {
+	q.items = append(q.items, it)
+	q.queued++
+	q.bytes += size(&it.Event)
 }
 
 // positionLocked takes note of where a source stands. Both lanes may say so
@@ -136,9 +154,6 @@ func size(e *event.Event) int {
 func (in *intake) beat(list []input.Status) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.bytes >= 2*in.limit {
-		return // the disk is full; what is not said is not observed
-	}
 	for _, s := range list {
 		for _, p := range s.Positions {
 			if _, known := in.latest[p.Source]; !known {
@@ -146,12 +161,15 @@ func (in *intake) beat(list []input.Status) {
 			}
 		}
 		for l := range in.lanes {
+			if q := &in.lanes[l]; !q.retry.IsZero() || q.bytes >= 2*in.limit {
+				continue // no room; what is not said is not observed
+			}
 			e := event.Event{Kind: event.Heartbeat, Source: s.Source, Entity: in.a.name, Signal: state(s), Value: float64(s.Lag),
 				Severity: event.SeverityInfo, Stamp: event.Stamp{Lo: s.AsOf, Hi: s.AsOf, Point: s.AsOf}}
 			if event.Lane(l) == event.Bulk {
 				e.Criticality = 2
 			}
-			in.queueLocked(event.Lane(l), input.Item{Event: e})
+			in.lanes[l].put(input.Item{Event: e})
 		}
 	}
 	in.wake()
@@ -209,12 +227,32 @@ func (in *intake) last() error {
 	in.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), lastFlush)
 	defer cancel()
-	err := in.flush(ctx)
-	in.fail(context.Canceled)
-	if err != nil {
-		in.a.log.Error("stopping without room for the last events: those that came over the network are lost", "error", err)
+	for {
+		err := in.flush(ctx)
+		if err == nil && in.waiting() > 0 {
+			select {
+			case <-in.work: // a full disk is to be tried again
+				continue
+			case <-ctx.Done():
+				err = in.a.fullError()
+			}
+		}
+		if err != nil {
+			in.a.log.Error("stopping without room for the last events: those that came over the network are lost", "events", in.waiting(), "error", err)
+		}
+		in.fail(context.Canceled)
+		return err
 	}
-	return err
+}
+
+// waiting is how many items are in the queues.
+func (in *intake) waiting() (n int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for l := range in.lanes {
+		n += len(in.lanes[l].items)
+	}
+	return n
 }
 
 func (in *intake) fail(err error) {
@@ -233,7 +271,12 @@ func (in *intake) flush(ctx context.Context) error {
 		if len(items) == 0 {
 			return nil
 		}
-		if err := in.append(ctx, l, items, positions); err != nil {
+		err := in.append(l, items, positions)
+		if errors.Is(err, wal.ErrFull) {
+			in.full(l, items, positions, err)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		if err := in.retire(ctx, l); err != nil {
@@ -242,34 +285,37 @@ func (in *intake) flush(ctx context.Context) error {
 	}
 }
 
-// take takes the next batch's items off the queue.
+// take takes the next batch's items off a queue.
 func (in *intake) take() (l event.Lane, items []input.Item, positions []event.Position) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	switch {
-	case len(in.lanes[event.Critical]) > 0:
+	critical, bulk := &in.lanes[event.Critical], &in.lanes[event.Bulk]
+	switch now := time.Now(); {
+	case critical.due(now):
 		l = event.Critical
-	case len(in.lanes[event.Bulk]) > 0 && (in.synced >= in.bulkAt || in.bytes >= batchBytes):
+	case bulk.due(now) && (in.synced >= in.bulkAt || bulk.bytes >= batchBytes):
 		l = event.Bulk
 	default:
 		return 0, nil, nil
 	}
-	queue, n, bytes := in.lanes[l], 0, 0
+	q, n, bytes := &in.lanes[l], 0, 0
 	at := places{list: map[string]event.Position{}}
-	for n < len(queue) && n < batchEvents && bytes < batchBytes && at.put(queue[n].Position) {
-		bytes += size(&queue[n].Event)
+	for n < len(q.items) && n < batchEvents && bytes < batchBytes && at.put(q.items[n].Position) {
+		bytes += size(&q.items[n].Event)
 		n++
 	}
-	items = queue[:n:n]
-	in.lanes[l] = queue[n:]
-	in.taken[l] += uint64(n)
-	in.bytes -= bytes
-	if n == len(queue) {
+	items = q.items[:n:n]
+	q.items = q.items[n:]
+	q.taken += uint64(n)
+	q.bytes -= bytes
+	if len(q.items) == 0 {
 		in.catchUpLocked(l, &at)
 	}
 	in.room.Broadcast()
 	return l, items, at.sorted()
 }
+
+func (q *queue) due(now time.Time) bool { return len(q.items) > 0 && !now.Before(q.retry) }
 
 // catchUpLocked says where the sources stand now, since a batch empties the
 // lane. What does not fit it is said with the next one.
@@ -282,9 +328,40 @@ func (in *intake) catchUpLocked(l event.Lane, at *places) {
 	}
 }
 
+// full does what the lane's policy wants with items that found no room. They
+// go back to the front of the queue, or the whole queue is dropped, and losses
+// take its place: they count it, and move the sources' positions over it once
+// they are in the log.
+func (in *intake) full(l event.Lane, items []input.Item, positions []event.Position, cause error) {
+	in.a.setFull(cause)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	q := &in.lanes[l]
+	all := append(items[:len(items):len(items)], q.items...)
+	left := all
+	if in.a.opts.WhenFull[l] == DropNewest {
+		var dropped uint64
+		left, dropped = losses(in.a.name, l, all)
+		in.a.count.dropped.WithLabelValues(l.String(), event.Overflow.String()).Add(float64(dropped))
+	}
+	q.items, q.bytes = left, 0
+	q.taken += uint64(len(all) - len(items))
+	q.taken -= uint64(len(left))
+	for i := range left {
+		q.bytes += size(&left[i].Event)
+	}
+	for _, p := range positions {
+		in.moved[l][p.Source] = true // it is still to be said
+	}
+	q.retry = time.Now().Add(fullPause)
+	in.room.Broadcast()
+	time.AfterFunc(fullPause, in.wake)
+}
+
 // append encodes one batch and appends it. Inputs hand over valid events
-// only, and the sizes of a batch are below the codec's.
-func (in *intake) append(ctx context.Context, l event.Lane, items []input.Item, positions []event.Position) error {
+// only, and the sizes of a batch are below the codec's. [wal.ErrFull] means
+// that nothing happened.
+func (in *intake) append(l event.Lane, items []input.Item, positions []event.Position) error {
 	b := event.Batch{Unit: event.Unit{Origin: in.a.name, WAL: event.WALID(in.j.Log().ID()), Lane: l},
 		First: in.next[l], Boot: in.a.clock.Boot(), Positions: positions, Events: make([]event.Event, len(items))}
 	for i := range items {
@@ -300,27 +377,28 @@ func (in *intake) append(ctx context.Context, l event.Lane, items []input.Item, 
 	if err != nil {
 		return err
 	}
-	at, err := in.journal(ctx, recBatch, body, l == event.Critical)
+	at, err := in.j.Append(recBatch, body, l == event.Critical)
 	if err != nil {
 		return err
 	}
+	in.a.setFull(nil)
 	in.next[l] = b.Last() + 1
+	in.mu.Lock()
+	in.lanes[l].retry = time.Time{}
 	if l == event.Bulk {
-		in.mu.Lock()
 		in.bulkAt = at
-		in.mu.Unlock()
 	}
+	in.mu.Unlock()
 	in.a.appended(&b, at)
 	return nil
 }
 
-// journal appends a record, and waits while the disk is full: what was
-// accepted from a source is not given up, and the sources wait meanwhile.
+// journal appends a record of the agent's own, and waits while the disk is
+// full even for those.
 func (in *intake) journal(ctx context.Context, kind uint8, body []byte, urgent bool) (wal.Seq, error) {
 	for {
 		at, err := in.j.Append(kind, body, urgent)
 		if !errors.Is(err, wal.ErrFull) {
-			in.a.setFull(nil)
 			return at, err
 		}
 		in.a.setFull(err)
@@ -338,9 +416,10 @@ func (in *intake) journal(ctx context.Context, kind uint8, body []byte, urgent b
 func (in *intake) retire(ctx context.Context, l event.Lane) error {
 	in.mu.Lock()
 	var names []string
-	for len(in.retires[l]) > 0 && in.retires[l][0].after <= in.taken[l] && len(names) < event.MaxPositions {
-		names = append(names, in.retires[l][0].source)
-		in.retires[l] = in.retires[l][1:]
+	q := &in.lanes[l]
+	for len(q.retires) > 0 && q.retires[0].after <= q.taken && len(names) < event.MaxPositions {
+		names = append(names, q.retires[0].source)
+		q.retires = q.retires[1:]
 	}
 	in.mu.Unlock()
 	if len(names) == 0 {

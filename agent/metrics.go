@@ -13,6 +13,7 @@ type metrics struct {
 	reg      prometheus.Registerer
 	events   prometheus.Counter
 	replaced prometheus.Counter
+	dropped  *prometheus.CounterVec // by lane, reason
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -20,9 +21,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reg:      reg,
 		events:   prometheus.NewCounter(prometheus.CounterOpts{Name: "pando_agent_events_total", Help: "Events appended to the log, heartbeats not counted."}),
 		replaced: prometheus.NewCounter(prometheus.CounterOpts{Name: "pando_agent_wal_replaced_total", Help: "Logs that were replaced by one with a new WAL id."}),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pando_agent_dropped_total",
+			Help: "Events that were accepted and then given up; the loss ledger has them too."}, []string{"lane", "reason"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.events, m.replaced)
+		reg.MustRegister(m.events, m.replaced, m.dropped)
 	}
 	return m
 }

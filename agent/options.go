@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pando/agent/input"
+	"pando/event"
 	"pando/internal/durable"
 	"pando/transport"
 )
@@ -37,7 +38,10 @@ type Options struct {
 	Heartbeat    time.Duration // between the agent's words on its sources
 	SegmentBytes int64         // of the log
 	MaxBytes     int64         // most disk the log may take; 0: as there is
-	PendingBytes int           // events that wait for the log before sources are stopped
+	PendingBytes int           // events of a lane that wait for the log before sources are stopped
+
+	// WhenFull is what happens to each lane's events while the log has no room.
+	WhenFull [event.Lanes]Policy
 
 	// Wall reads this machine's own clock, nanoseconds since the Unix epoch.
 	// Pando does not order events by it; it is shown as skew.
@@ -51,7 +55,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		FS: durable.OS(), Network: transport.TCP(), Heartbeat: 200 * time.Millisecond,
-		SegmentBytes: 64 << 20, PendingBytes: 4 << 20,
+		SegmentBytes: 64 << 20, PendingBytes: 4 << 20, WhenFull: [event.Lanes]Policy{Block, Block},
 		Wall: func() int64 { return time.Now().UnixNano() }, Logger: slog.New(slog.DiscardHandler),
 	}
 }
@@ -82,6 +86,11 @@ func (o *Options) Validate() error {
 	}
 	if o.PendingBytes < 64<<10 {
 		bad("pending: %d bytes are below 64 KiB", o.PendingBytes)
+	}
+	for l, p := range o.WhenFull {
+		if err := p.validate(); err != nil {
+			bad("when_full.%s: %w", event.Lane(l), err)
+		}
 	}
 	names := map[string]bool{}
 	for i, s := range o.Sources {

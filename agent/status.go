@@ -62,6 +62,7 @@ func (a *Agent) Status() status.Node {
 	for i := range c.Last {
 		n.Events += c.Last[i]
 		n.Lag += int64(c.Last[i] - c.Settled[i])
+		n.Units = append(n.Units, status.Unit{Lane: event.Lane(i).String(), Accepted: c.Last[i], Settled: c.Settled[i]})
 	}
 	for _, s := range a.statuses() {
 		n.Sources = append(n.Sources, status.Source{Name: s.Source, State: state(s), Lines: s.Lines, LagBytes: s.Lag,

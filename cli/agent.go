@@ -9,6 +9,7 @@ import (
 
 	"pando/agent"
 	"pando/agent/input"
+	"pando/event"
 	"pando/transport"
 )
 
@@ -18,8 +19,15 @@ type agentConfig struct {
 	Log          logConfig    `yaml:",inline"`
 	Relays       []string     `yaml:"relays"`        // transport addresses of relays to start from
 	Heartbeat    Duration     `yaml:"heartbeat"`     // between the agent's words on its sources
-	PendingBytes Size         `yaml:"pending_bytes"` // events that wait for the log before sources are stopped
+	PendingBytes Size         `yaml:"pending_bytes"` // events of a lane that wait for the log before sources are stopped
+	WhenFull     whenFull     `yaml:"when_full"`     // what happens to events while the log has no room
 	Sources      []input.Spec `yaml:"sources"`
+}
+
+// whenFull is a policy for each lane: block or drop_newest.
+type whenFull struct {
+	Critical agent.Policy `yaml:"critical"`
+	Bulk     agent.Policy `yaml:"bulk"`
 }
 
 func newAgent(e *env) *cobra.Command {
@@ -51,7 +59,8 @@ certificates.`,
 func loadAgent(path string, flags *roleFlags) (*agentConfig, agent.Options, error) {
 	opts := agent.DefaultOptions()
 	c := &agentConfig{Common: defaultRoleConfig(transport.RoleAgent), Log: defaultLog(),
-		Heartbeat: Duration(opts.Heartbeat), PendingBytes: Size(opts.PendingBytes)}
+		Heartbeat: Duration(opts.Heartbeat), PendingBytes: Size(opts.PendingBytes),
+		WhenFull: whenFull{opts.WhenFull[event.Critical], opts.WhenFull[event.Bulk]}}
 	if err := loadYAML(path, c); err != nil {
 		return nil, opts, err
 	}
@@ -72,6 +81,7 @@ func loadAgent(path string, flags *roleFlags) (*agentConfig, agent.Options, erro
 	opts.Dir, opts.Relays, opts.Sources = c.Common.Dir, c.Relays, c.Sources
 	opts.SegmentBytes, opts.MaxBytes = int64(c.Log.SegmentBytes), int64(c.Log.MaxBytes)
 	opts.Heartbeat, opts.PendingBytes = time.Duration(c.Heartbeat), int(c.PendingBytes)
+	opts.WhenFull = [event.Lanes]agent.Policy{c.WhenFull.Critical, c.WhenFull.Bulk}
 	c.Log.check(faults)
 	faults.join(opts.Validate(), opts.Credentials)
 	return c, opts, faults.err()

@@ -177,6 +177,13 @@ func TestALineTravelsFromSyslogToIncident(t *testing.T) {
 	if !strings.Contains(out, "payments/swift-gateway  critical  1      1") {
 		t.Errorf("series:\n%s", out)
 	}
+	until(t, "a ledger that adds up", func() bool {
+		var ledger ledgerView
+		out, code := b.pando("ledger", "--context", context, "--origin", "fra/*", "-o", "json")
+		total := &ledger.Total
+		return code == exitOK && json.Unmarshal([]byte(out), &ledger) == nil && len(ledger.Accounts) == 2 && ledger.Accounts[0].AsOf != 0 &&
+			total.Settled > 0 && total.Accepted == total.Settled+total.Held && total.Dropped == 0
+	})
 	out, code = b.pando("incident", "show", "INC-AAAAAAAAAA", "--context", context)
 	if code != exitFailure || !strings.Contains(out, "no such incident") {
 		t.Errorf("an incident that is not: exit code %d\n%s", code, out)

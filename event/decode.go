@@ -261,7 +261,7 @@ func (d *Decoder) codes(r *pack.Reader, lane Lane) {
 		set   func(*Event, byte)
 	}{
 		{"flags", func(b byte) bool { return Flags(b)&^allFlags == 0 }, func(e *Event, b byte) { e.Flags = Flags(b) }},
-		{"kind", func(b byte) bool { return Kind(b) <= Heartbeat }, func(e *Event, b byte) { e.Kind = Kind(b) }},
+		{"kind", func(b byte) bool { return Kind(b) <= Loss }, func(e *Event, b byte) { e.Kind = Kind(b) }},
 		{"criticality", func(b byte) bool { return b <= 3 && (b == 0) == (lane == Critical) },
 			func(e *Event, b byte) { e.Criticality = b }},
 		{"severity", func(b byte) bool { return Severity(b) <= MaxSeverity }, func(e *Event, b byte) { e.Severity = Severity(b) }},

@@ -15,6 +15,7 @@ const (
 	Metric                // a measured value
 	Span                  // one call, with its trace
 	Heartbeat             // the agent's word on its sources; see [Batch]
+	Loss                  // events that were dropped; see [NewLoss]
 )
 
 // Severity follows OpenTelemetry's severity number: 1 to 4 trace, 5 to 8

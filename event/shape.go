@@ -79,7 +79,7 @@ func (s *shape) measureTimes(lane Lane, seq, at uint64, events []Event) bool {
 	for i := range events {
 		e := &events[i]
 		if e.Stamp.Lo > e.Stamp.Point || e.Stamp.Point > e.Stamp.Hi ||
-			e.Flags&^allFlags != 0 || e.Criticality > 3 || e.Kind > Heartbeat || e.Severity > MaxSeverity ||
+			e.Flags&^allFlags != 0 || e.Criticality > 3 || e.Kind > Loss || e.Severity > MaxSeverity ||
 			e.Seq != seq || e.Lane() != lane ||
 			len(e.Raw) > MaxRaw || len(e.Attrs) > 0 && e.check() != nil {
 			return false

@@ -49,8 +49,8 @@ func (e *Event) check() error {
 		return invalid("flags %#x: only %#x are known", uint8(e.Flags), uint8(allFlags))
 	case e.Criticality > 3:
 		return invalid("criticality %d: limit 3", e.Criticality)
-	case e.Kind > Heartbeat:
-		return invalid("kind %d: limit %d", e.Kind, Heartbeat)
+	case e.Kind > Loss:
+		return invalid("kind %d: limit %d", e.Kind, Loss)
 	case e.Severity > MaxSeverity:
 		return invalid("severity %d: limit %d", e.Severity, MaxSeverity)
 	case len(e.Attrs) > MaxAttrs:

@@ -199,7 +199,11 @@ func (u *unit) add(s custody.Span, a *arrived) {
 		if u.intake.Closed && replayable[e.Source] {
 			continue // its agent reads it again under the new WAL id
 		}
-		_, point := e.Time(a.m)
+		iv, point := e.Time(a.m)
+		if e.Kind == event.Loss {
+			u.fold.Lose(e, iv)
+			continue
+		}
 		u.fold.Add(e, point)
 	}
 	u.folded = s.Last
@@ -219,6 +223,9 @@ func (c *core) observe(u *unit, a *arrived) {
 		u.urgent = true
 		if c.seen != nil {
 			c.seen(u.id, e, point)
+		}
+		if e.Kind == event.Loss {
+			continue // what is missing is told to nobody but the ledger
 		}
 		c.report(c.engine.Observe(u.id, e, iv, point, a.at))
 	}

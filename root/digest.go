@@ -52,10 +52,14 @@ func (s *state) judge(relay string, sec *wire.Section) wire.Judgement {
 	if j.Verdict == custody.Apply {
 		u.events += sec.Rows.Events
 		u.heartbeats += sec.Rows.Heartbeats
+		u.losses += sec.Rows.Losses
+		for _, l := range sec.Rows.Lost {
+			u.lose(loss{l, h.From, h.To})
+		}
 		u.folded += sec.Rows.Folded
 		u.unsummed += sec.Rows.Unsummed
 		u.sum = u.sum.Add(sec.Rows.Sum)
-		s.settled += sec.Rows.Events + sec.Rows.Heartbeats
+		s.settled += sec.Rows.Events + sec.Rows.Heartbeats + sec.Rows.Losses
 		s.setUnit(h.Unit, u)
 		s.tally(&sec.Rows)
 		if !h.Rest {

@@ -5,6 +5,7 @@ package root
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -37,6 +38,29 @@ func TestOwnerSettlesInOrder(t *testing.T) {
 	}
 	if v.edges != 1 {
 		t.Fatalf("%d edges", v.edges)
+	}
+}
+
+func TestLedgerAddsUp(t *testing.T) {
+	s := newStage(t)
+	u := critical(agent, 1)
+	s.claim("eu/r1", agent, 1, term(1, 1), 10)
+	for _, part := range []struct{ from, to, lost uint64 }{{1, 5, 0}, {6, 9, 70}, {10, 12, 30}} {
+		sec := section("eu/r1", u, term(1, 1), part.from, part.to)
+		if part.lost > 0 {
+			sec.Rows.Losses, sec.Rows.Lost = 1, []stream.Lost{{Reason: event.Overflow, Count: part.lost, First: int64(part.from), Last: int64(part.to)}}
+		}
+		s.want(s.digest("eu/r1", sec), custody.Apply, part.to)
+	}
+	want := Account{Origin: agent, WAL: u.WAL.String(), Lane: "critical", Accepted: 112, Settled: 12, Dropped: 100,
+		Lost: []Loss{{Reason: "overflow", Count: 100, From: 6, To: 12, First: 6, Last: 12}}}
+	if got := accounts(s.f.view(), nil)[0]; !reflect.DeepEqual(got, want) {
+		t.Errorf("account %+v, want %+v", got, want)
+	}
+	reports := map[unitName]acceptance{{agent, u.WAL.String(), "critical"}: {accepted: 20, at: 99}}
+	want.Accepted, want.Held, want.AsOf = 120, 8, 99
+	if got := accounts(s.f.view(), reports)[0]; !reflect.DeepEqual(got, want) {
+		t.Errorf("with the agent's report: %+v, want %+v", got, want)
 	}
 }
 

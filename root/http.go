@@ -32,6 +32,7 @@ type fault struct {
 //	GET /v1/incidents/{id}            one, with timeline and evidence
 //	GET /v1/incidents/watch?from=N    changes from Raft index N on, a line each, without end
 //	GET /v1/units, /v1/series         what is settled, and what it adds up to
+//	GET /v1/ledger                    what was accepted, settled, held, dropped; at the leader
 //	GET /v1/tap?entity=&signal=       what is settled and found, live
 //
 // Reads are linearizable, at whichever root, and fail with 503 without a
@@ -40,7 +41,8 @@ type fault struct {
 func (r *Root) API() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, r.State()) })
-	mux.HandleFunc("GET /v1/tree", r.serveTree)
+	mux.HandleFunc("GET /v1/tree", r.atLeader(func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, r.Tree()) }))
+	mux.HandleFunc("GET /v1/ledger", r.atLeader(serveRead(r, "accounts", r.Ledger)))
 	mux.HandleFunc("GET /v1/incidents", serveRead(r, "incidents", r.Incidents))
 	mux.HandleFunc("GET /v1/units", serveRead(r, "units", r.Units))
 	mux.HandleFunc("GET /v1/series", serveRead(r, "series", r.Series))
@@ -83,16 +85,20 @@ func serveRead[T any](r *Root, name string, read func(context.Context, bool) ([]
 	}
 }
 
-func (r *Root) serveTree(w http.ResponseWriter, q *http.Request) {
-	if r.Leading() || isStale(q) {
-		writeJSON(w, http.StatusOK, r.Tree())
-		return
+// atLeader serves what only the leader hears of; another root sends the
+// request there, unless stale words will do.
+func (r *Root) atLeader(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, q *http.Request) {
+		if r.Leading() || isStale(q) {
+			serve(w, q)
+			return
+		}
+		if leader, ok := r.link.leader(); ok && leader.API != "" {
+			http.Redirect(w, q, leader.API+q.URL.RequestURI(), http.StatusTemporaryRedirect)
+			return
+		}
+		r.writeFault(w, ErrNoLeader)
 	}
-	if leader, ok := r.link.leader(); ok && leader.API != "" {
-		http.Redirect(w, q, leader.API+q.URL.RequestURI(), http.StatusTemporaryRedirect)
-		return
-	}
-	r.writeFault(w, ErrNoLeader)
 }
 
 // serveWatch streams changes of incidents.

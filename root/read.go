@@ -102,6 +102,7 @@ type Unit struct {
 	Current    bool    `json:"current"` // its WAL id is its agent's newest
 	Events     uint64  `json:"events"`  // heartbeats not included
 	Heartbeats uint64  `json:"heartbeats"`
+	Losses     uint64  `json:"losses"` // events that say what was dropped
 	Folded     uint64  `json:"folded"`
 	Unsummed   uint64  `json:"unsummed"`
 	Sum        float64 `json:"sum"`
@@ -235,7 +236,7 @@ func (r *Root) Units(ctx context.Context, stale bool) ([]Unit, error) {
 		o, _ := v.origins.Get(id.Origin)
 		out = append(out, Unit{Origin: id.Origin, WAL: id.WAL.String(), Lane: id.Lane.String(), Relay: u.owner.Relay, Term: u.owner.Term.String(),
 			Settled: u.owner.Settled, Chain: fmt.Sprintf("%x", u.owner.Chain[:]), Closed: u.owner.Closed, Current: o != nil && o.Current == id.WAL,
-			Events: u.events, Heartbeats: u.heartbeats, Folded: u.folded, Unsummed: u.unsummed, Sum: u.sum.Float(), SumExact: u.sum.String()})
+			Events: u.events, Heartbeats: u.heartbeats, Losses: u.losses, Folded: u.folded, Unsummed: u.unsummed, Sum: u.sum.Float(), SumExact: u.sum.String()})
 		return true
 	})
 	return out, nil

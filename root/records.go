@@ -28,6 +28,9 @@ func appendUnit(w *pack.Writer, id event.Unit, u *unit) {
 	w.Bool(u.owner.Closed)
 	w.Uint(u.events)
 	w.Uint(u.heartbeats)
+	w.Uint(u.losses)
+	w.Uint(u.forfeited)
+	appendLosses(w, u.lost)
 	w.Uint(u.folded)
 	w.Uint(u.unsummed)
 	u.sum.Append(w)
@@ -39,6 +42,7 @@ func (s *state) readUnits(r *pack.Reader) {
 	for i, n := 0, r.Array("units", MaxUnits+event.Lanes); i < n && r.Err() == nil; i++ {
 		id := stream.ReadUnit(r)
 		u := &unit{owner: readOwner(r), events: r.Uint("events", math.MaxUint64), heartbeats: r.Uint("heartbeats", math.MaxUint64),
+			losses: r.Uint("losses", math.MaxUint64), forfeited: r.Uint("forfeited", math.MaxUint64), lost: readLosses(r),
 			folded: r.Uint("folded", math.MaxUint64), unsummed: r.Uint("unsummed", math.MaxUint64), sum: exact.Read(r, "sum"), at: r.Int("changed")}
 		if i > 0 && last.Compare(id) >= 0 {
 			r.Fail("units", fmt.Errorf("%s is not behind %s", id, last))

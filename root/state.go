@@ -60,6 +60,9 @@ type unit struct {
 	owner      custody.Owner
 	events     uint64 // settled, heartbeats not included
 	heartbeats uint64
+	losses     uint64 // events of kind [event.Loss]
+	forfeited  uint64 // sequence numbers that were passed over: nobody holds their events
+	lost       []loss // by reason
 	folded     uint64 // events whose series went to __other__ at the relay
 	unsummed   uint64 // events whose value adds nothing to sum
 	sum        exact.Sum

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"pando/event"
+	"pando/event/clock"
 	"pando/internal/exact"
 )
 
@@ -49,7 +50,7 @@ type Fold struct {
 	rowAt  map[rowKey]int32
 	edgeAt map[edgeKey]int32
 	names  uint32 // of series so far, for numbering them
-	last   Rows   // the totals; its lists stay empty
+	last   Rows   // the totals and Lost; its other lists stay empty
 	spill  int32  // the last row of Other, or -1
 	spillE int32  // the same of edges
 }
@@ -96,8 +97,8 @@ func (f *Fold) reset() {
 func (f *Fold) Len() int { return len(f.rows) + len(f.edges) }
 
 // Add folds one event in. Point is its best single time in root time, and
-// decides the pane. A heartbeat only counts as one. The fold keeps the
-// event's strings but nothing else of it.
+// decides the pane. A heartbeat only counts as one. Losses go to [Fold.Lose].
+// The fold keeps the event's strings but nothing else of it.
 func (f *Fold) Add(e *event.Event, point int64) {
 	if e.Kind == event.Heartbeat {
 		f.last.Heartbeats++
@@ -130,6 +131,22 @@ func (f *Fold) Add(e *event.Event, point int64) {
 	}
 }
 
+// Lose takes an event of kind [event.Loss] whose time is the interval when.
+func (f *Fold) Lose(e *event.Event, when clock.Interval) {
+	n, reason := e.Lost()
+	f.last.Losses++
+	f.lose(Lost{Reason: reason, Count: n, First: when.Lo, Last: when.Hi})
+}
+
+func (f *Fold) lose(l Lost) {
+	at, found := slices.BinarySearchFunc(f.last.Lost, l, func(a, b Lost) int { return a.Compare(&b) })
+	if !found {
+		f.last.Lost = slices.Insert(f.last.Lost, at, l)
+		return
+	}
+	f.last.Lost[at].Add(&l)
+}
+
 // Merge adds rows that were folded elsewhere, under this fold's limits. While
 // no limit is reached the order of merges does not matter.
 func (f *Fold) Merge(rows Rows) {
@@ -149,6 +166,10 @@ func (f *Fold) Merge(rows Rows) {
 	}
 	f.last.Events += rows.Events
 	f.last.Heartbeats += rows.Heartbeats
+	f.last.Losses += rows.Losses
+	for _, l := range rows.Lost {
+		f.lose(l)
+	}
 	// An event already counted as folded may be folded again here; the
 	// number stays one of events.
 	f.last.Folded = min(f.last.Folded+rows.Folded+folded, f.last.Events)

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 
@@ -50,13 +51,31 @@ func (e *Edge) add(f *Edge) {
 	e.Errors += f.Errors
 }
 
+// Lost is what was dropped for one reason.
+type Lost struct {
+	Reason      event.Reason
+	Count       uint64 // events, at least 1
+	First, Last int64  // root time, nanoseconds, between which it happened
+}
+
+// Compare orders them by reason.
+func (l *Lost) Compare(m *Lost) int { return cmp.Compare(l.Reason, m.Reason) }
+
+// Add takes in what was dropped elsewhere for the same reason.
+func (l *Lost) Add(m *Lost) {
+	l.Count = min(l.Count+m.Count, math.MaxInt64)
+	l.First, l.Last = min(l.First, m.First), max(l.Last, m.Last)
+}
+
 // Rows is the fold of a run of events. Rows and Edges are sorted, their keys
 // unique. The counts of Rows add up to Events, and their sums to Sum.
 type Rows struct {
 	Rows       []Row
 	Edges      []Edge
-	Events     uint64 // all but heartbeats
+	Events     uint64 // all but heartbeats and losses
 	Heartbeats uint64
+	Losses     uint64    // events of kind [event.Loss]
+	Lost       []Lost    // what they say, by reason
 	Folded     uint64    // events whose row or edge went to Other for want of room
 	Unsummed   uint64    // events counted whose value is no number within ±2^63 and adds nothing
 	Sum        exact.Sum // of the values of all events
@@ -71,6 +90,8 @@ func MergeRows(a, b Rows) Rows {
 		Edges:      mergeSorted(a.Edges, b.Edges, (*Edge).Compare, (*Edge).add),
 		Events:     a.Events + b.Events,
 		Heartbeats: a.Heartbeats + b.Heartbeats,
+		Losses:     a.Losses + b.Losses,
+		Lost:       mergeSorted(a.Lost, b.Lost, (*Lost).Compare, (*Lost).Add),
 		Folded:     a.Folded + b.Folded,
 		Unsummed:   a.Unsummed + b.Unsummed,
 		Sum:        a.Sum.Add(b.Sum),

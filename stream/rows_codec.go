@@ -20,9 +20,9 @@ const (
 	MaxNames = 1 << 16 // distinct names in its dictionary
 )
 
-const rowsVersion = 1
+const rowsVersion = 2
 
-// AppendRows writes rows as: version, totals, dictionary of names in order of
+// AppendRows writes rows as: version, totals with what was lost, dictionary of names in order of
 // first use, rows, edges. Panes are differences to the row before. Equal rows
 // have equal bytes. The rows must be sorted and within the caps, as [Fold]
 // makes them and [ReadRows] checks.
@@ -39,6 +39,14 @@ func AppendRows(w *pack.Writer, rows Rows) {
 	w.Uint(rowsVersion)
 	w.Uint(rows.Events)
 	w.Uint(rows.Heartbeats)
+	w.Uint(rows.Losses)
+	w.Array(len(rows.Lost))
+	for _, l := range rows.Lost {
+		w.Uint(uint64(l.Reason))
+		w.Uint(l.Count)
+		w.Int(l.First)
+		w.Int(l.Last)
+	}
 	w.Uint(rows.Folded)
 	w.Uint(rows.Unsummed)
 	AppendSum(w, rows.Sum)
@@ -94,6 +102,8 @@ func ReadRows(r *pack.Reader) Rows {
 	var out Rows
 	out.Events = r.Uint("events", math.MaxInt64)
 	out.Heartbeats = r.Uint("heartbeats", math.MaxInt64)
+	out.Losses = r.Uint("losses", math.MaxInt64)
+	out.Lost = readLost(r, out.Losses)
 	out.Folded = r.Uint("folded", out.Events)
 	out.Unsummed = r.Uint("unsummed", out.Events)
 	out.Sum = ReadSum(r, "sum")
@@ -107,6 +117,26 @@ func ReadRows(r *pack.Reader) Rows {
 		return Rows{}
 	}
 	return out
+}
+
+// readLost reads what losses say: nothing if there are none.
+func readLost(r *pack.Reader, losses uint64) []Lost {
+	list := makeList[Lost](r.Array("lost", event.Reasons))
+	for i := range list {
+		l := &list[i]
+		l.Reason, l.Count = event.Reason(r.Uint("reason", uint64(event.Reasons-1))), r.Uint("lost count", math.MaxInt64)
+		l.First, l.Last = r.Int("lost from"), r.Int("lost to")
+		if r.Err() != nil {
+			return nil
+		}
+		if l.Count == 0 || l.First > l.Last || i > 0 && list[i-1].Compare(l) >= 0 {
+			r.Fail("lost", fmt.Errorf("entry %d counts nothing, ends before it begins, or is not above the one before it", i))
+		}
+	}
+	if (len(list) == 0) != (losses == 0) && r.Err() == nil {
+		r.Fail("lost", fmt.Errorf("%d losses with %d reasons", losses, len(list)))
+	}
+	return list
 }
 
 // names is a dictionary being read. It insists on the order of first use, so

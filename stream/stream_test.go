@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"pando/event"
+	"pando/event/clock"
 	"pando/internal/exact"
 	"pando/internal/pack"
 )
@@ -40,6 +41,10 @@ func traffic(r *rand.Rand, n int) (events []event.Event, points []int64) {
 		switch r.IntN(6) {
 		case 0:
 			e.Kind = event.Heartbeat
+		case 3:
+			if r.IntN(4) == 0 {
+				e = event.NewLoss("s", "eu/a", event.Reason(r.IntN(event.Reasons)), 1+r.Uint64N(1<<54), 0, 0)
+			}
 		case 1, 2:
 			e.Peer = fmt.Sprintf("app/%d", r.IntN(6))
 		}
@@ -52,6 +57,10 @@ func traffic(r *rand.Rand, n int) (events []event.Event, points []int64) {
 func foldOf(events []event.Event, points []int64, limits Limits) Rows {
 	f := NewFold(limits)
 	for i := range events {
+		if events[i].Kind == event.Loss {
+			f.Lose(&events[i], clock.Interval{Lo: points[i] - 5, Hi: points[i]})
+			continue
+		}
 		f.Add(&events[i], points[i])
 	}
 	return f.Take()
@@ -80,6 +89,10 @@ func TestFoldAddsUp(t *testing.T) {
 	say(7, event.SeverityError, -4, "db", 0)
 	say(7, event.SeverityDebug, math.Inf(1), "", 0)
 	f.Add(&event.Event{Kind: event.Heartbeat, Value: 9}, 0)
+	for _, at := range []int64{30, 10} {
+		lost := event.NewLoss("in", "eu/a", event.Overflow, 40, at, at+5)
+		f.Lose(&lost, clock.Interval{Lo: at, Hi: at + 5})
+	}
 	half, _ := exact.FromFloat(-2.5)
 	total, _ := exact.FromFloat(-0.5)
 	s := Series{"web", "http.503"}
@@ -90,6 +103,7 @@ func TestFoldAddsUp(t *testing.T) {
 		},
 		Edges:  []Edge{{From: "web", To: "db", Pane: 7, Count: 2, Errors: 1}},
 		Events: 4, Heartbeats: 1, Unsummed: 1, Sum: total,
+		Losses: 2, Lost: []Lost{{Reason: event.Overflow, Count: 80, First: 10, Last: 35}},
 	}
 	if got := f.Take(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
@@ -224,7 +238,7 @@ func FuzzRows(f *testing.F) {
 // TestGoldenRows pins the bytes of a fold for machines of other kinds.
 func TestGoldenRows(t *testing.T) {
 	events, points := traffic(rand.New(rand.NewPCG(42, 42)), 1000)
-	const want = "06667aacb12e7bb4406bb91c5342e8dd4f615429b709aa1f956257eb61549336"
+	const want = "de5e77795d7111708daddba3ec7d026a20f39aecc5e1526aa03bf4026f25ab3d"
 	if got := fmt.Sprintf("%x", sha256.Sum256(rowBytes(foldOf(events, points, DefaultLimits())))); got != want {
 		t.Errorf("the rows' hash is %s, want %s; if the format was meant to change, raise rowsVersion", got, want)
 	}

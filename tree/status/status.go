@@ -13,6 +13,13 @@ type Source struct {
 	Error    string            `json:"error,omitempty"`
 }
 
+// Unit is one lane of an agent's log.
+type Unit struct {
+	Lane     string `json:"lane"`
+	Accepted uint64 `json:"accepted"` // last sequence number
+	Settled  uint64 `json:"settled"`  // as far as the agent knows
+}
+
 // Node is one node's state.
 type Node struct {
 	Name        string   `json:"name"` // region/name
@@ -32,7 +39,8 @@ type Node struct {
 	Lag         int64    `json:"lag"`           // events here that are not settled
 	WALBytes    int64    `json:"wal_bytes"`
 	Sources     []Source `json:"sources,omitempty"`
-	AsOf        int64    `json:"as_of"` // root time of the report, nanoseconds
+	Units       []Unit   `json:"units,omitempty"` // of an agent's WAL id
+	AsOf        int64    `json:"as_of"`           // root time of the report, nanoseconds
 }
 
 // Report is a node and all that it knows below itself.
