@@ -39,6 +39,7 @@ type Agent struct {
 	full    error // why nothing can be appended
 	rate    rate
 	lastWAL event.WALID
+	estate  wire.Estate // of the log that was set aside last
 }
 
 // life is what lives as long as one WAL id in one process.
@@ -153,7 +154,7 @@ func (a *Agent) live(ctx context.Context) (err error) {
 	if rec.CutBytes > 0 {
 		a.log.Warn("a torn tail of the log was cut", "bytes", rec.CutBytes, "kept_in", rec.BrokenCopy)
 	}
-	if _, err := l.journal.Append(recStart, nil, false); err != nil {
+	if err := a.begin(l.journal); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
 	var epoch uint64
@@ -171,7 +172,29 @@ func (a *Agent) live(ctx context.Context) (err error) {
 		a.life = nil
 		a.mu.Unlock()
 	}()
-	return a.work(ctx, l)
+	err = a.work(ctx, l)
+	if errors.Is(err, errNewWAL) {
+		return errors.Join(err, a.bequeath(l.journal))
+	}
+	return err
+}
+
+// begin notes the start in the log, and in a new one what the log before it
+// left behind.
+func (a *Agent) begin(j *journal.Journal) error {
+	a.mu.Lock()
+	estate := a.estate
+	a.estate = wire.Estate{}
+	a.mu.Unlock()
+	if estate.WAL != 0 {
+		w := pack.NewWriter()
+		wire.AppendEstate(w, estate)
+		if _, err := j.Append(recEstate, w.Bytes(), false); err != nil {
+			return err
+		}
+	}
+	_, err := j.Append(recStart, nil, false)
+	return err
 }
 
 func (a *Agent) connect(l *life, epoch uint64) error {

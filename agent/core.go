@@ -26,6 +26,7 @@ const (
 	recResume                   // where a fresh WAL reads its sources from
 	recClock                    // an estimate of root time, for events that outlive their boot
 	recRetire                   // positions that are no longer needed
+	recEstate                   // what the log that this one replaces left behind
 )
 
 // Bounds of the core.
@@ -50,6 +51,7 @@ type core struct {
 
 	epoch   uint64
 	resumed bool // the sources' positions are known
+	estate  wire.Estate
 	lanes   [event.Lanes]lane
 	clocks  []clock.Mapping // latest last; one for each boot
 }
@@ -126,6 +128,10 @@ func (c *core) Step(at wal.Seq, kind uint8, body []byte, say func(journal.Output
 				break
 			}
 		}
+		return r.Done()
+	case recEstate:
+		r := pack.NewReader(body)
+		c.estate = wire.ReadEstate(r)
 		return r.Done()
 	}
 	return fmt.Errorf("record kind %d is unknown", kind)
@@ -253,6 +259,7 @@ func comparePositions(a, b event.Position) int {
 func (c *core) AppendState(w *pack.Writer) {
 	w.Uint(c.epoch)
 	w.Bool(c.resumed)
+	wire.AppendEstate(w, c.estate)
 	for l := range c.lanes {
 		ln := &c.lanes[l]
 		w.Uint(ln.last)
@@ -284,7 +291,7 @@ func (c *core) AppendState(w *pack.Writer) {
 
 // ReadState replaces the state.
 func (c *core) ReadState(r *pack.Reader) error {
-	c.epoch, c.resumed = r.Uint("epoch", maxSeq), r.Bool("resumed")
+	c.epoch, c.resumed, c.estate = r.Uint("epoch", maxSeq), r.Bool("resumed"), wire.ReadEstate(r)
 	for l := range c.lanes {
 		ln := &c.lanes[l]
 		ln.last = r.Uint("last", maxSeq)

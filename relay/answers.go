@@ -26,7 +26,11 @@ func (c *core) claim(u *unit) {
 		u = other
 	}
 	c.claims++
-	c.ask(&wire.Claim{ID: c.claims, Origin: u.id.Origin, WAL: u.id.WAL, Term: u.intake.Term, Opened: u.intake.Opened})
+	m := &wire.Claim{ID: c.claims, Origin: u.id.Origin, WAL: u.id.WAL, Term: u.intake.Term, Opened: u.intake.Opened}
+	if s := c.sessions[u.session]; s != nil {
+		m.Estate = s.estate
+	}
+	c.ask(m)
 }
 
 // claimed takes the root's answer to a claim.

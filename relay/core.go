@@ -95,6 +95,7 @@ type session struct {
 	wal    event.WALID
 	term   custody.Term
 	fresh  bool
+	estate wire.Estate
 }
 
 func newCore(name string, fetch journal.Fetch) (*core, error) {

@@ -50,7 +50,7 @@ func (c *core) open(body []byte) error {
 			return refuse(refusal(err), trial[l].Term, err)
 		}
 	}
-	s := &session{id: o.Session, origin: o.Origin, wal: m.WAL, term: m.Term, fresh: m.Fresh}
+	s := &session{id: o.Session, origin: o.Origin, wal: m.WAL, term: m.Term, fresh: m.Fresh, estate: m.Estate}
 	c.sessions[s.id] = s
 	c.tell(s.id, opened)
 	for l, u := range lanes {

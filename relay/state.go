@@ -9,6 +9,7 @@ import (
 	"pando/stream"
 	"pando/stream/anomaly"
 	"pando/tree/custody"
+	"pando/tree/wire"
 )
 
 // AppendState writes the core's whole state. What is folded and decoded is
@@ -34,6 +35,7 @@ func (c *core) AppendState(w *pack.Writer) {
 		w.Uint(uint64(s.wal))
 		appendTerm(w, s.term)
 		w.Bool(s.fresh)
+		wire.AppendEstate(w, s.estate)
 	}
 	w.Array(len(c.units))
 	for _, u := range c.order() {
@@ -54,7 +56,7 @@ func (c *core) ReadState(r *pack.Reader) error {
 	c.asked, c.dropped = r.Int("asked"), r.Uint("dropped", maxSeq)
 	for range r.Array("sessions", maxUnits) {
 		s := &session{id: r.Uint("session", maxSeq), origin: r.String("origin", maxText),
-			wal: event.WALID(r.Uint("WAL id", 1<<64-1)), term: readTerm(r), fresh: r.Bool("fresh")}
+			wal: event.WALID(r.Uint("WAL id", 1<<64-1)), term: readTerm(r), fresh: r.Bool("fresh"), estate: wire.ReadEstate(r)}
 		c.sessions[s.id] = s
 		if r.Err() != nil {
 			return r.Err()

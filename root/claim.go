@@ -31,6 +31,7 @@ func (s *state) claim(relay string, m *wire.Claim) *wire.ClaimAnswer {
 		s.closeWAL(o, m.Origin, closes)
 	}
 	s.openWAL(o, m.Origin, m.WAL)
+	s.inherit(o, m)
 	if a.Closed {
 		s.closeWAL(o, m.Origin, m.WAL)
 	} else {

@@ -60,11 +60,13 @@ func (s *state) judge(relay string, sec *wire.Section) wire.Judgement {
 		u.unsummed += sec.Rows.Unsummed
 		u.sum = u.sum.Add(sec.Rows.Sum)
 		s.settled += sec.Rows.Events + sec.Rows.Heartbeats + sec.Rows.Losses
-		s.setUnit(h.Unit, u)
-		s.tally(&sec.Rows)
-		if !h.Rest {
+		if h.Rest {
+			u.restSettled(h, &sec.Rows)
+		} else {
 			s.move(h.Unit, sec.Positions)
 		}
+		s.setUnit(h.Unit, u)
+		s.tally(&sec.Rows)
 	}
 	j.Closed, j.Settled, j.Chain = u.owner.Closed, u.owner.Settled, u.owner.Chain
 	return j

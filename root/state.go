@@ -63,6 +63,7 @@ type unit struct {
 	losses     uint64 // events of kind [event.Loss]
 	forfeited  uint64 // sequence numbers that were passed over: nobody holds their events
 	lost       []loss // by reason
+	estate     estate // of a closed unit
 	folded     uint64 // events whose series went to __other__ at the relay
 	unsummed   uint64 // events whose value adds nothing to sum
 	sum        exact.Sum

@@ -17,6 +17,31 @@ func (m *Open) append(w *pack.Writer) {
 		w.Uint(o.Last)
 		w.Uint(o.Synced)
 	}
+	AppendEstate(w, m.Estate)
+}
+
+// AppendEstate writes an estate.
+func AppendEstate(w *pack.Writer, e Estate) {
+	w.Uint(uint64(e.WAL))
+	if e.WAL == 0 {
+		return
+	}
+	for l := range e.Last {
+		w.Uint(e.Last[l])
+		w.Uint(e.Unread[l])
+	}
+}
+
+// ReadEstate reads an estate.
+func ReadEstate(r *pack.Reader) (e Estate) {
+	if e.WAL = readWAL(r); e.WAL == 0 {
+		return e
+	}
+	for l := range e.Last {
+		e.Last[l] = r.Uint("last", maxSeq)
+		e.Unread[l] = r.Uint("unread", e.Last[l])
+	}
+	return e
 }
 
 func (m *Open) read(r *pack.Reader) {
@@ -24,6 +49,7 @@ func (m *Open) read(r *pack.Reader) {
 	for i := range m.Offers {
 		m.Offers[i] = custody.Offer{From: r.Uint("from", maxSeq), Last: r.Uint("last", maxSeq), Synced: r.Uint("synced", maxSeq)}
 	}
+	m.Estate = ReadEstate(r)
 }
 
 func (m *Opened) append(w *pack.Writer) {
@@ -106,11 +132,12 @@ func (m *Claim) append(w *pack.Writer) {
 	w.Uint(uint64(m.WAL))
 	appendTerm(w, m.Term)
 	w.Uint(m.Opened)
+	AppendEstate(w, m.Estate)
 }
 
 func (m *Claim) read(r *pack.Reader) {
 	m.ID, m.Origin, m.WAL = r.Uint("id", maxSeq), r.String("origin", maxName), readWAL(r)
-	m.Term, m.Opened = readTerm(r), r.Uint("opened", 1<<64-1)
+	m.Term, m.Opened, m.Estate = readTerm(r), r.Uint("opened", 1<<64-1), ReadEstate(r)
 }
 
 func (m *ClaimAnswer) append(w *pack.Writer) {

@@ -80,6 +80,16 @@ type Open struct {
 	Term   custody.Term
 	Fresh  bool // the WAL is new: the agent needs its source positions
 	Offers [event.Lanes]custody.Offer
+	Estate Estate
+}
+
+// Estate is what an agent's log that was replaced left behind, as far as the
+// agent knows. A zero WAL id means that there is none, or that the disk was
+// lost with it.
+type Estate struct {
+	WAL    event.WALID
+	Last   [event.Lanes]uint64 // last sequence number
+	Unread [event.Lanes]uint64 // events that were not settled and cannot be read again
 }
 
 // Opened says where each lane resumes.
@@ -142,6 +152,7 @@ type Claim struct {
 	WAL    event.WALID
 	Term   custody.Term
 	Opened uint64 // HLC of the session's opening
+	Estate Estate // of the WAL id before
 }
 
 // ClaimAnswer is the root's decision on a claim.
