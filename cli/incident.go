@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pando/event"
+	"pando/incident"
 	"pando/root"
 )
 
@@ -43,7 +44,7 @@ func newIncidentList(e *env) *cobra.Command {
 			}
 			defer c.close()
 			var view struct {
-				Incidents []root.Incident `json:"incidents"`
+				Incidents []incident.Summary `json:"incidents"`
 			}
 			if err := c.get(cmd.Context(), "/v1/incidents", flags.query(), &view); err != nil {
 				return err
@@ -77,7 +78,7 @@ names the interval in which it began and the events that it rests on.`,
 				return err
 			}
 			defer c.close()
-			var d root.IncidentDetail
+			var d incident.Detail
 			if err := c.get(cmd.Context(), "/v1/incidents/"+url.PathEscape(args[0]), flags.query(), &d); err != nil {
 				return err
 			}
@@ -92,7 +93,7 @@ names the interval in which it began and the events that it rests on.`,
 }
 
 // showIncident prints a head, the timeline and the evidence.
-func (e *env) showIncident(d *root.IncidentDetail) error {
+func (e *env) showIncident(d *incident.Detail) error {
 	head := table{}
 	head.add("incident", d.ID)
 	head.add("status", d.Status)
@@ -134,7 +135,7 @@ func (e *env) showIncident(d *root.IncidentDetail) error {
 }
 
 // detector names who said it: a rule by its name.
-func detector(f *root.Finding) string {
+func detector(f *incident.Line) string {
 	if f.Rule != "" {
 		return f.Detector + " " + f.Rule
 	}

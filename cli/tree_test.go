@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"pando/root"
+	"pando/incident"
 	"pando/tree/tap"
 )
 
@@ -158,7 +158,7 @@ func TestALineTravelsFromSyslogToIncident(t *testing.T) {
 	send(t, syslog, &agentTap, &tapped)
 
 	var list struct {
-		Incidents []root.Incident `json:"incidents"`
+		Incidents []incident.Summary `json:"incidents"`
 	}
 	until(t, "an incident", func() bool {
 		out, code := b.pando("incident", "list", "--context", context, "-o", "json")

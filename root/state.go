@@ -8,10 +8,10 @@ import (
 	"strings"
 
 	"pando/event"
+	"pando/incident"
+	"pando/internal/cow"
 	"pando/internal/exact"
 	"pando/root/consensus"
-	"pando/root/cow"
-	"pando/root/incident"
 	"pando/stream"
 	"pando/stream/anomaly"
 	"pando/tree/custody"
