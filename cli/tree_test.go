@@ -188,9 +188,13 @@ func TestALineTravelsFromSyslogToIncident(t *testing.T) {
 	if code != exitFailure || !strings.Contains(out, "no such incident") {
 		t.Errorf("an incident that is not: exit code %d\n%s", code, out)
 	}
-	out, code = b.pando("incident", "list", "--context", context, "--node", relayAPI)
-	if code != exitFailure || !strings.Contains(out, "knows nothing of /v1/incidents") {
-		t.Errorf("incidents of a relay: exit code %d\n%s", code, out)
+	out, code = b.pando("incident", "list", "--context", context, "--at", "relay", "-o", "json")
+	if code != exitOK || !strings.Contains(out, `"incidents": []`) {
+		t.Errorf("incidents of a relay that the roots have all of: exit code %d\n%s", code, out)
+	}
+	out, code = b.pando("incident", "list", "--context", context, "--at", "mars/r9")
+	if code != exitFailure || !strings.Contains(out, "no node of that name") {
+		t.Errorf("incidents of a relay that is not: exit code %d\n%s", code, out)
 	}
 	strangers(t, b, rootAPI)
 }

@@ -190,10 +190,18 @@ func (c *core) uplink(up bool) {
 	for i := range c.pending {
 		c.sayFinding(&c.pending[i])
 	}
+	c.handOver()
 }
 
-// report keeps findings until the root has them, and says them.
+// report keeps findings until the root has them, and says them. Without a root
+// they make provisional incidents here.
 func (c *core) report(fs []anomaly.Finding) {
+	if len(fs) == 0 {
+		return
+	}
+	if !c.up || c.local.holds(fs) {
+		c.suspect(fs)
+	}
 	for i := range fs {
 		f := &fs[i]
 		if c.found != nil {
@@ -229,5 +237,5 @@ func (c *core) received(body []byte) error {
 	for _, x := range list {
 		c.pending = slices.DeleteFunc(c.pending, func(p anomaly.Finding) bool { return p.ID == x.ID && p.Revision <= x.Revision })
 	}
-	return nil
+	return c.handedOver()
 }

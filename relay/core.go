@@ -49,17 +49,22 @@ const (
 )
 
 // Addresses of outputs.
-const toRoot = "root"
+const (
+	toRoot      = "root"
+	toOperators = "operators" // of this relay
+)
 
 func toSession(id uint64) string { return fmt.Sprintf("session/%d", id) }
 
 // Kinds of outputs that are not messages as they stand: the shell puts
 // several of them into one message. Those below are wire kinds.
 const (
-	outSection uint8 = iota + 0x80 // an encoded section
-	outFinding                     // an encoded finding
-	outExpect                      // unit, term, expectations
-	outHangUp                      // end the session; the body is the reason
+	outSection  uint8 = iota + 0x80 // an encoded section
+	outFinding                      // an encoded finding
+	outExpect                       // unit, term, expectations
+	outHangUp                       // end the session; the body is the reason
+	outNamed                        // ids of provisional incidents
+	outIncident                     // a change of a provisional incident
 )
 
 // core is the relay's deterministic part: custody of units, panes, detectors,
@@ -78,6 +83,7 @@ type core struct {
 	asked    int64  // when units were last asked for
 	pending  []anomaly.Finding
 	dropped  uint64 // findings beyond maxPendingFindings
+	local    *provisional
 
 	say func(journal.Output)
 	// seen is told every stepped event, for people who watch; it must not
@@ -105,7 +111,8 @@ func newCore(name string, fetch journal.Fetch) (*core, error) {
 		return nil, err
 	}
 	c.engine = engine
-	return c, nil
+	c.local, err = newProvisional()
+	return c, err
 }
 
 func (c *core) Logic() uint32 { return logicVersion }
@@ -237,6 +244,7 @@ func (c *core) tick(body []byte) error {
 	}
 	c.now = now
 	c.report(c.engine.Tick(now))
+	c.announce(c.local.tick(now))
 	for _, u := range c.order() {
 		if c.due(u.lastCut, bulkEvery) || u.more {
 			if err := c.cut(u); err != nil {

@@ -334,6 +334,10 @@ func (r *Relay) deliver(outs []journal.Output) {
 			r.upstream.put(o)
 			continue
 		}
+		if o.To == toOperators {
+			r.announce(o.Body)
+			continue
+		}
 		var id uint64
 		if _, err := fmt.Sscanf(o.To, "session/%d", &id); err != nil {
 			r.log.Error("output to nobody", "to", o.To)

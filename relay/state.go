@@ -46,6 +46,7 @@ func (c *core) AppendState(w *pack.Writer) {
 		anomaly.AppendFinding(w, c.pending[i])
 	}
 	c.engine.Snapshot(w)
+	c.local.append(w)
 }
 
 // ReadState replaces the core's state.
@@ -83,7 +84,11 @@ func (c *core) ReadState(r *pack.Reader) error {
 	if r.Err() != nil {
 		return r.Err()
 	}
-	return c.engine.Restore(r)
+	if err := c.engine.Restore(r); err != nil {
+		return err
+	}
+	c.local.read(r)
+	return r.Err()
 }
 
 const (

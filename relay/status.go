@@ -200,7 +200,8 @@ func (r *Relay) Units() []UnitState {
 	return list
 }
 
-// API serves the relay's state: /v1/status, /v1/tree, /v1/units, /v1/tap.
+// API serves the relay's state: /v1/status, /v1/tree, /v1/units, /v1/tap, and as
+// /v1/incidents the provisional ones.
 func (r *Relay) API() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { status.WriteJSON(w, r.Status()) })
@@ -209,6 +210,7 @@ func (r *Relay) API() http.Handler {
 		status.WriteJSON(w, map[string]any{"nodes": append([]status.Node{rep.Node}, rep.Children...)})
 	})
 	mux.HandleFunc("GET /v1/units", func(w http.ResponseWriter, _ *http.Request) { status.WriteJSON(w, map[string]any{"units": r.Units()}) })
+	r.serveIncidents(mux)
 	mux.Handle("GET /v1/tap", &r.tap)
 	return mux
 }

@@ -227,6 +227,9 @@ func (c *core) observe(u *unit, a *arrived) {
 		if e.Kind == event.Loss {
 			continue // what is missing is told to nobody but the ledger
 		}
+		if e.Peer != "" && !c.up {
+			c.local.graph.AddEdge(e.Entity, e.Peer, min(point, c.now)) // no section will tell for now
+		}
 		c.report(c.engine.Observe(u.id, e, iv, point, a.at))
 	}
 }
@@ -253,6 +256,7 @@ func (c *core) cut(u *unit) error {
 		}
 		start := u.intake.Cut
 		sec := wire.Section{Head: u.intake.Commit(u.id, c.name, spans), Positions: u.sortedPositions(), Rows: u.fold.Take()}
+		c.local.saw(&sec.Rows, c.now)
 		body := wire.EncodeSection(&sec)
 		if len(body) > maxSection && len(spans) > 1 {
 			u.intake.Cut = start

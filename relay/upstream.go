@@ -28,6 +28,7 @@ type upstream struct {
 	sections [][]byte
 	findings []anomaly.Finding
 	expect   []expectation
+	named    []wire.Named
 	digest   bool // a digest is under way
 	telling  bool // findings are under way
 	told     []receipt
@@ -71,6 +72,9 @@ func (u *upstream) put(o journal.Output) {
 		r := pack.NewReader(o.Body)
 		x := wire.Expect{Unit: stream.ReadUnit(r), Term: readTerm(r), Known: anomaly.ReadExpectations(r)}
 		u.expect = append(u.expect, expectation{x, len(o.Body)})
+	case outNamed:
+		r := pack.NewReader(o.Body)
+		u.named = wire.ReadNamed(r)
 	default:
 		if len(u.requests) < maxRequests {
 			u.requests = append(u.requests, transport.Message{Kind: o.Kind, Body: o.Body})
@@ -126,7 +130,7 @@ func (u *upstream) serve(ctx context.Context, s *transport.Session) {
 }
 
 func (u *upstream) reset() {
-	u.requests, u.sections, u.findings, u.expect, u.told = nil, nil, nil, nil, nil
+	u.requests, u.sections, u.findings, u.expect, u.named, u.told = nil, nil, nil, nil, nil, nil
 	u.digest, u.telling = false, false
 }
 
@@ -164,7 +168,7 @@ func (u *upstream) due() []transport.Message {
 		u.sections = u.sections[n:]
 		u.digest = true
 	}
-	if !u.telling && len(u.findings)+len(u.expect) > 0 {
+	if !u.telling && len(u.findings)+len(u.expect)+len(u.named) > 0 {
 		m := wire.Findings{}
 		n := min(len(u.findings), maxFindingsPerMessage)
 		m.Findings, u.findings = u.findings[:n:n], u.findings[n:]
@@ -177,6 +181,9 @@ func (u *upstream) due() []transport.Message {
 				break
 			}
 			m.Expect = append(m.Expect, u.expect[0].known)
+		}
+		if len(u.findings) == 0 { // all that they are made of is said
+			m.Named, u.named = u.named, nil
 		}
 		u.id++
 		m.ID = u.id

@@ -120,6 +120,9 @@ func (f *FSM) findings(at consensus.At, relay string, m *wire.Findings) []Change
 			f.hooks.Committed(&m.Findings[i], at, first)
 		}
 	}
+	for _, n := range m.Named {
+		s.set.Alias(n.ID, n.Anchor)
+	}
 	for i := range m.Expect {
 		x := &m.Expect[i]
 		u, ok := s.getUnit(x.Unit)

@@ -335,6 +335,24 @@ func TestFindingsMakeIncidentsOnce(t *testing.T) {
 	}
 }
 
+func TestProvisionalIDLeadsToTheRootsIncident(t *testing.T) {
+	s := newStage(t)
+	cause, effect := finding("gateway fails", "payments/swift-gateway", epoch), finding("job fails", "sysplex1/LPARA/JOB", epoch+1e9)
+	effect.Peer = cause.Series.Entity
+	s.report("eu/r1", wire.Findings{ID: 1, Findings: []anomaly.Finding{cause}})
+	// The region of the job was cut off, saw no more than that, and gave it an
+	// id of its own.
+	s.report("eu/r2", wire.Findings{ID: 1, Findings: []anomaly.Finding{effect}, Named: []wire.Named{{ID: "INC-LOCAL", Anchor: effect.ID}}})
+	v := s.f.view()
+	if list := v.set.Summaries(); len(list) != 1 {
+		t.Fatalf("incidents %+v, want one", list)
+	}
+	d, err := v.incident("INC-LOCAL")
+	if err != nil || d.First != "payments/swift-gateway" || len(d.Findings) != 2 {
+		t.Errorf("the region's id leads to %+v, %v", d, err)
+	}
+}
+
 func TestMinorityStops(t *testing.T) {
 	vote := func(s *stage, name string, change byte) error {
 		m := s.f.view().mark

@@ -222,5 +222,5 @@ func (r *Root) commitFindings(ctx context.Context, relay string, m *wire.Finding
 	if err := r.commitFindings(ctx, relay, &wire.Findings{Findings: m.Findings[:nf/2], Expect: m.Expect[:nx/2]}); err != nil {
 		return err
 	}
-	return r.commitFindings(ctx, relay, &wire.Findings{Findings: m.Findings[nf/2:], Expect: m.Expect[nx/2:]})
+	return r.commitFindings(ctx, relay, &wire.Findings{Findings: m.Findings[nf/2:], Expect: m.Expect[nx/2:], Named: m.Named})
 }

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"fmt"
+
 	"pando/event"
 	"pando/internal/pack"
 	"pando/stream"
@@ -287,6 +289,34 @@ func (m *Findings) append(w *pack.Writer) {
 		appendTerm(w, m.Expect[i].Term)
 		m.Expect[i].Known.Append(w)
 	}
+	AppendNamed(w, m.Named)
+}
+
+// AppendNamed writes names of provisional incidents.
+func AppendNamed(w *pack.Writer, list []Named) {
+	w.Array(len(list))
+	for i := range list {
+		w.String(list[i].ID)
+		w.Bin(list[i].Anchor[:])
+	}
+}
+
+// ReadNamed reads names of provisional incidents.
+func ReadNamed(r *pack.Reader) []Named {
+	var list []Named
+	for range r.Array("provisional incidents", maxNamed) {
+		n := Named{ID: r.String("incident", maxName)}
+		b := r.Bin("anchor", len(n.Anchor))
+		if r.Err() == nil && len(b) != len(n.Anchor) {
+			r.Fail("anchor", fmt.Errorf("%d bytes, want %d", len(b), len(n.Anchor)))
+		}
+		if r.Err() != nil {
+			return nil
+		}
+		copy(n.Anchor[:], b)
+		list = append(list, n)
+	}
+	return list
 }
 
 func (m *Findings) read(r *pack.Reader) {
@@ -303,6 +333,7 @@ func (m *Findings) read(r *pack.Reader) {
 			return
 		}
 	}
+	m.Named = ReadNamed(r)
 }
 
 func (m *Done) append(w *pack.Writer) { w.Uint(m.ID) }

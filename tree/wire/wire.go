@@ -66,6 +66,7 @@ const (
 	maxSections   = 4096                   // of one digest
 	maxUnits      = 4096                   // asked for at once
 	maxFindings   = 1024                   // of one message
+	maxNamed      = 256                    // of one message
 	maxReason     = 1024                   // bytes of text for people
 	maxNodes      = 4096                   // of one directory
 	maxBatchBytes = event.MaxBatchBytes
@@ -218,6 +219,13 @@ type Findings struct {
 	ID       uint64
 	Findings []anomaly.Finding
 	Expect   []Expect
+	Named    []Named // provisional incidents that findings up to here made at the relay
+}
+
+// Named is an incident's id, and the finding that it was made of.
+type Named struct {
+	ID     string
+	Anchor anomaly.ID
 }
 
 // Done answers Findings.
