@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,12 +29,13 @@ const (
 // happens: its queue waits, and Put blocks when it is long; or what is in it
 // is dropped, and a loss that says so takes its place.
 type intake struct {
-	a     *Agent
-	j     *journal.Journal
-	limit int // bytes of a lane's queue
+	a *Agent
+	j *journal.Journal
 
 	mu     sync.Mutex
 	room   *sync.Cond
+	limit  int // bytes of a lane's queue
+	policy [event.Lanes]Policy
 	lanes  [event.Lanes]queue
 	synced wal.Seq // of the journal
 	bulkAt wal.Seq // last bulk batch appended
@@ -63,8 +66,8 @@ type retirement struct {
 	after  uint64 // items of the lane
 }
 
-func newIntake(a *Agent, j *journal.Journal, limit int) *intake {
-	in := &intake{a: a, j: j, limit: limit, work: make(chan struct{}, 1), latest: map[string]event.Position{}}
+func newIntake(a *Agent, j *journal.Journal) *intake {
+	in := &intake{a: a, j: j, work: make(chan struct{}, 1), latest: map[string]event.Position{}}
 	in.room = sync.NewCond(&in.mu)
 	for l := range in.moved {
 		in.moved[l] = map[string]bool{}
@@ -75,6 +78,32 @@ func newIntake(a *Agent, j *journal.Journal, limit int) *intake {
 		}
 	})
 	return in
+}
+
+// tune sets how much may wait, and what happens while the log is full.
+func (in *intake) tune(limit int, policy [event.Lanes]Policy) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.limit, in.policy = limit, policy
+	in.room.Broadcast()
+}
+
+// ahead moves positions on to what was handed over and is on its way to the
+// log: whoever reads on from there hands on what follows.
+func (in *intake) ahead(resume [event.Lanes][]event.Position) [event.Lanes][]event.Position {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for l := range resume {
+		at := map[string]event.Position{}
+		for _, p := range resume[l] {
+			at[p.Source] = p
+		}
+		for name, p := range in.latest {
+			at[name] = p
+		}
+		resume[l] = slices.SortedFunc(maps.Values(at), comparePositions)
+	}
+	return resume
 }
 
 // Put implements [input.Sink].
@@ -339,7 +368,7 @@ func (in *intake) full(l event.Lane, items []input.Item, positions []event.Posit
 	q := &in.lanes[l]
 	all := append(items[:len(items):len(items)], q.items...)
 	left := all
-	if in.a.opts.WhenFull[l] == DropNewest {
+	if in.policy[l] == DropNewest {
 		var dropped uint64
 		left, dropped = losses(in.a.name, l, all)
 		in.a.count.dropped.WithLabelValues(l.String(), event.Overflow.String()).Add(float64(dropped))

@@ -1,9 +1,8 @@
-//go:build !zos
-
 package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -14,31 +13,24 @@ import (
 	"pando/tree/status"
 )
 
-// incidentFlags are those of commands that read incidents: the roots', or the
-// provisional ones of a relay.
-type incidentFlags struct {
-	readFlags
-	at string
+var errNoNode = errors.New("which node is meant?")
+
+func addAtFlag(cmd *cobra.Command, at *string) {
+	cmd.Flags().StringVar(at, "at", "", "ask this node: its name, such as eu/relay1, or its role if it is the only one")
 }
 
-func addIncidentFlags(cmd *cobra.Command, f *incidentFlags) {
-	addReadFlags(cmd, &f.readFlags)
-	cmd.Flags().StringVar(&f.at, "at", "", "ask this node instead of the roots: its name, such as eu/relay1, or its role if it is the only one")
-}
-
-// reach returns a client of the roots, or of the node that --at names.
-func (f *incidentFlags) reach(ctx context.Context) (*client, error) {
-	c, err := f.connect()
-	if err != nil || f.at == "" {
-		return c, err
+// narrow makes the client ask only the node that --at names; empty changes
+// nothing.
+func (c *client) narrow(ctx context.Context, at string) error {
+	if at == "" {
+		return nil
 	}
-	addr, err := c.locate(ctx, f.at)
+	addr, err := c.locate(ctx, at)
 	if err != nil {
-		c.close()
-		return nil, err
+		return err
 	}
 	c.addrs = []string{addr}
-	return c, nil
+	return nil
 }
 
 // locate finds the API of a node by its name, or by its role. The context's

@@ -30,7 +30,8 @@ without a majority of the roots they fail, unless --stale allows an old answer.`
 }
 
 func newIncidentList(e *env) *cobra.Command {
-	var flags incidentFlags
+	var flags readFlags
+	var at string
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List incidents, newest last",
@@ -46,11 +47,14 @@ there.`,
   pando incident list --at eu/relay1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := flags.reach(cmd.Context())
+			c, err := flags.connect()
 			if err != nil {
 				return err
 			}
 			defer c.close()
+			if err := c.narrow(cmd.Context(), at); err != nil {
+				return err
+			}
 			var view struct {
 				Incidents []incident.Summary `json:"incidents"`
 			}
@@ -64,12 +68,14 @@ there.`,
 			return e.render(view, t)
 		},
 	}
-	addIncidentFlags(cmd, &flags)
+	addReadFlags(cmd, &flags)
+	addAtFlag(cmd, &at)
 	return cmd
 }
 
 func newIncidentShow(e *env) *cobra.Command {
-	var flags incidentFlags
+	var flags readFlags
+	var at string
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show an incident's timeline with its evidence",
@@ -82,11 +88,14 @@ names the interval in which it began and the events that it rests on.`,
   pando incident show INC-7QXK2M4D6A --at eu/relay1`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := flags.reach(cmd.Context())
+			c, err := flags.connect()
 			if err != nil {
 				return err
 			}
 			defer c.close()
+			if err := c.narrow(cmd.Context(), at); err != nil {
+				return err
+			}
 			var d incident.Detail
 			if err := c.get(cmd.Context(), "/v1/incidents/"+url.PathEscape(args[0]), flags.query(), &d); err != nil {
 				return err
@@ -97,7 +106,8 @@ names the interval in which it began and the events that it rests on.`,
 			return e.showIncident(&d)
 		},
 	}
-	addIncidentFlags(cmd, &flags)
+	addReadFlags(cmd, &flags)
+	addAtFlag(cmd, &at)
 	return cmd
 }
 

@@ -45,8 +45,8 @@ func newRelay(e *env) *cobra.Command {
 		Long: `Run a relay. It takes events over from the agents of its region, makes them
 durable, lets detectors look at them, and hands counts and findings to the root.
 Relays of one region find each other by gossip, so that agents can move from one
-to another. SIGTERM stops it gracefully, SIGHUP makes it read renewed
-certificates.`,
+to another. SIGTERM stops it gracefully, SIGHUP makes it read its
+configuration and certificates.`,
 		Example: `  pando relay --config /etc/pando/relay.yaml
   pando relay --config relay.yaml --listen 10.0.0.7:7070`,
 		Args: cobra.NoArgs,
@@ -55,7 +55,7 @@ certificates.`,
 			if err != nil {
 				return err
 			}
-			return runRelay(cmd.Context(), e, config, opts)
+			return runRelay(cmd.Context(), e, &flags, config, opts)
 		},
 	}
 	addRoleFlags(cmd, &flags)
@@ -124,7 +124,7 @@ func (g *gossipConfig) options(file, dir string, creds *transport.Credentials, v
 	return &o
 }
 
-func runRelay(ctx context.Context, e *env, c *relayConfig, opts relay.Options) error {
+func runRelay(ctx context.Context, e *env, flags *roleFlags, c *relayConfig, opts relay.Options) error {
 	s, err := newShell(e, &c.Common, opts.Credentials)
 	if err != nil {
 		return err
@@ -134,6 +134,11 @@ func runRelay(ctx context.Context, e *env, c *relayConfig, opts relay.Options) e
 	if err != nil {
 		_ = s.server.Close() // nothing was served
 		return err
+	}
+	s.reloader.config, s.reloader.live = c, []string{"detectors", "roots"}
+	s.reloader.load = func() (any, func() ([]string, error), error) {
+		next, opts, err := loadRelay(flags.config, flags)
+		return next, func() ([]string, error) { return r.Reconfigure(opts) }, err
 	}
 	return s.run(ctx, r)
 }

@@ -197,6 +197,37 @@ func TestALineTravelsFromSyslogToIncident(t *testing.T) {
 		t.Errorf("incidents of a relay that is not: exit code %d\n%s", code, out)
 	}
 	strangers(t, b, rootAPI)
+	reload(t, b, context, agentAPI, relayAPI)
+}
+
+// reload changes what may change while nodes run, and tries what may not.
+func reload(t *testing.T, b *bench, context, agentAPI, relayAPI string) {
+	change := func(name, old, new string) {
+		t.Helper()
+		text, err := os.ReadFile(b.path(name))
+		if err != nil || !strings.Contains(string(text), old) {
+			t.Fatalf("%s: %v, want %q in it", name, err, old)
+		}
+		b.file(name, strings.Replace(string(text), old, new, 1))
+	}
+	apply := func(node string, want int, says ...string) {
+		t.Helper()
+		out, code := b.pando("config", "apply", "--context", context, "--node", node)
+		for _, s := range says {
+			if code != want || !strings.Contains(out, s) {
+				t.Errorf("config apply: exit code %d, want %d, and %q in\n%s", code, want, s, out)
+			}
+		}
+	}
+	apply(agentAPI, exitOK, "changed            nothing")
+	change("agent.yaml", "{pattern: CRITICAL,", "{pattern: FATAL,")
+	apply(agentAPI, exitOK, "sources", "touched            in")
+	change("agent.yaml", "segment_bytes: 2MiB", "segment_bytes: 4MiB")
+	apply(agentAPI, exitFailure, "segment_bytes: cannot change while the node runs", "hint: restart the node")
+	change("agent.yaml", "segment_bytes: 4MiB", "segmnt_bytes: 2MiB")
+	apply(agentAPI, exitFailure, "segmnt_bytes", "the old one stays in force")
+	change("relay.yaml", "count: 1", "count: 2")
+	apply(relayAPI, exitOK, "touched            detectors")
 }
 
 // send writes harmless lines until both taps are seen to run, then the one

@@ -74,4 +74,3 @@ func (b *bench) restored() *core {
 	}
 	return c
 }
-

@@ -45,6 +45,7 @@ type Uplink struct {
 	backoff *placement.Backoff
 
 	mu      sync.Mutex
+	seeds   []string
 	term    custody.Term         // the last one given out
 	nodes   []wire.Node          // the directory
 	since   map[string]time.Time // node → listed, and not failed, since
@@ -88,7 +89,7 @@ func New(o Options) (*Uplink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("uplink: %w", err)
 	}
-	return &Uplink{opts: o, policy: policy, backoff: backoff, term: custody.Term{Epoch: o.Epoch}, down: map[string]time.Time{}, changed: make(chan struct{}, 1)}, nil
+	return &Uplink{opts: o, seeds: slices.Clone(o.Seeds), policy: policy, backoff: backoff, term: custody.Term{Epoch: o.Epoch}, down: map[string]time.Time{}, changed: make(chan struct{}, 1)}, nil
 }
 
 // anyRegion stands for every region where regions do not matter.
@@ -128,6 +129,14 @@ func (u *Uplink) SetDirectory(nodes []wire.Node) {
 	case u.changed <- struct{}{}:
 	default:
 	}
+}
+
+// SetSeeds replaces the addresses that are always candidates; there must be at
+// least one. The present session stays.
+func (u *Uplink) SetSeeds(seeds []string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.seeds = slices.Clone(seeds)
 }
 
 // Parent is the node of the present session, or empty.
@@ -288,7 +297,9 @@ func (u *Uplink) addresses() []string {
 	for _, r := range placement.RankRegions(u.opts.Self.Node(), regions, relays) {
 		list = append(list, r.Addr)
 	}
-	seeds := slices.Clone(u.opts.Seeds)
+	u.mu.Lock()
+	seeds := slices.Clone(u.seeds)
+	u.mu.Unlock()
 	rand.Shuffle(len(seeds), func(i, j int) { seeds[i], seeds[j] = seeds[j], seeds[i] })
 	for _, s := range seeds {
 		if !slices.Contains(list, s) {
