@@ -12,7 +12,6 @@ import (
 	"pando/agent/input"
 	"pando/event"
 	"pando/event/clock"
-	"pando/internal/pack"
 	"pando/tree/journal"
 	"pando/tree/rootclock"
 	"pando/tree/tap"
@@ -159,7 +158,7 @@ func (a *Agent) live(ctx context.Context) (err error) {
 	}
 	var epoch uint64
 	l.journal.View(func(c journal.Core) { epoch = c.(*core).epoch })
-	l.intake = newIntake(a, l.journal, a.opts.PendingBytes)
+	l.intake = newIntake(a, l.journal)
 	l.link = newLink(a, l)
 	if err := a.connect(l, epoch); err != nil {
 		return err
@@ -187,9 +186,7 @@ func (a *Agent) begin(j *journal.Journal) error {
 	a.estate = wire.Estate{}
 	a.mu.Unlock()
 	if estate.WAL != 0 {
-		w := pack.NewWriter()
-		wire.AppendEstate(w, estate)
-		if _, err := j.Append(recEstate, w.Bytes(), false); err != nil {
+		if _, err := j.Append(recEstate, estateBody(estate), false); err != nil {
 			return err
 		}
 	}
@@ -322,9 +319,7 @@ func (a *Agent) chores(ctx context.Context, l *life) error {
 const clockEvery = 5 * time.Second
 
 func recordClock(j *journal.Journal, m clock.Mapping) error {
-	w := pack.NewWriter()
-	wire.AppendMapping(w, m)
-	return ignoreFull(j.Append(recClock, w.Bytes(), false))
+	return ignoreFull(j.Append(recClock, clockBody(m), false))
 }
 
 // ignoreFull passes over a full disk: the record is one that is said again.
