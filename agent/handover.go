@@ -27,7 +27,8 @@ type appendedBatch struct {
 	at   wal.Seq
 }
 
-func newHandover(c *core) *Handover {
+// NewHandover continues from an open log, whose core is c.
+func NewHandover(c *Core) *Handover {
 	h := &Handover{}
 	for i := range h.out {
 		ln := &c.lanes[i]
@@ -58,7 +59,7 @@ func (h *Handover) Synced(seq wal.Seq) {
 func (h *Handover) Outbox(l event.Lane) custody.Outbox { return h.out[l] }
 
 // Open offers both units to a parent.
-func (h *Handover) Open(c *core, term custody.Term) *wire.Open {
+func (h *Handover) Open(c *Core, term custody.Term) *wire.Open {
 	m := &wire.Open{WAL: c.wal, Term: term, Fresh: !c.resumed, Estate: c.estate}
 	for i := range h.out {
 		m.Offers[i] = h.out[i].Offer()
@@ -136,8 +137,8 @@ func NeedsNewWAL(err error) bool {
 	return errors.Is(err, custody.ErrDiverged) || errors.Is(err, custody.ErrClosed)
 }
 
-// refusalError is what a parent's refusal means to custody.
-func refusalError(r *wire.Refused) error {
+// RefusalError is what a parent's refusal means to custody.
+func RefusalError(r *wire.Refused) error {
 	kind := map[string]error{wire.RefusedDiverged: custody.ErrDiverged, wire.RefusedClosed: custody.ErrClosed, wire.RefusedOldTerm: custody.ErrOldTerm}[r.Code]
 	if kind == nil {
 		kind = custody.ErrProtocol

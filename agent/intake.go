@@ -33,7 +33,7 @@ func newIntake(a *Agent, j *journal.Journal) *intake {
 	var last [event.Lanes]uint64
 	j.View(func(c journal.Core) {
 		for l := range last {
-			last[l] = c.(*core).lanes[l].last
+			last[l] = c.(*Core).lanes[l].last
 		}
 	})
 	in.gather = NewGather(a.name, a.opts.PendingBytes, a.opts.WhenFull, last)
@@ -200,7 +200,7 @@ func (in *intake) append(t Taken) error {
 	if err != nil {
 		return err
 	}
-	at, err := in.j.Append(recBatch, body, t.Lane == event.Critical)
+	at, err := appendRecord(in.j, BatchRecord(t.Lane, body))
 	if err != nil {
 		return err
 	}
@@ -214,9 +214,9 @@ func (in *intake) append(t Taken) error {
 
 // journal appends a record of the agent's own, and waits while the disk is
 // full even for those.
-func (in *intake) journal(ctx context.Context, kind uint8, body []byte, urgent bool) (wal.Seq, error) {
+func (in *intake) journal(ctx context.Context, r Record) (wal.Seq, error) {
 	for {
-		at, err := in.j.Append(kind, body, urgent)
+		at, err := appendRecord(in.j, r)
 		if !errors.Is(err, wal.ErrFull) {
 			return at, err
 		}
@@ -237,6 +237,6 @@ func (in *intake) retire(ctx context.Context, l event.Lane) error {
 	if len(names) == 0 {
 		return nil
 	}
-	_, err := in.journal(ctx, recRetire, retireBody(l, names), false)
+	_, err := in.journal(ctx, RetireRecord(l, names))
 	return err
 }

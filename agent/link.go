@@ -31,7 +31,7 @@ type link struct {
 func newLink(a *Agent, l *life) *link {
 	k := &link{a: a, l: l}
 	k.grown = sync.NewCond(&k.mu)
-	l.journal.View(func(c journal.Core) { k.handover = newHandover(c.(*core)) })
+	l.journal.View(func(c journal.Core) { k.handover = NewHandover(c.(*Core)) })
 	return k
 }
 
@@ -102,7 +102,7 @@ func (k *link) open(ctx context.Context, s *transport.Session) error {
 	term := k.l.up.NextTerm()
 	var m *wire.Open
 	k.mu.Lock()
-	k.l.journal.View(func(c journal.Core) { m = k.handover.Open(c.(*core), term) })
+	k.l.journal.View(func(c journal.Core) { m = k.handover.Open(c.(*Core), term) })
 	k.mu.Unlock()
 	return s.SendControl(ctx, wire.Encode(m))
 }
@@ -132,7 +132,7 @@ func (k *link) control(ctx context.Context, s *transport.Session, m transport.Me
 		if !k.ours(m.Body) {
 			return false, nil
 		}
-		if _, err := k.l.intake.journal(ctx, recResume, m.Body, true); err != nil {
+		if _, err := k.l.intake.journal(ctx, ResumeRecord(m.Body)); err != nil {
 			return false, err
 		}
 		k.resumeSources()
@@ -186,7 +186,7 @@ func (k *link) refused(r *wire.Refused) error {
 	if r.Code == wire.RefusedOldTerm {
 		k.l.up.RaiseTerm(r.Known)
 	}
-	return k.judge(refusalError(r))
+	return k.judge(RefusalError(r))
 }
 
 func (k *link) acknowledged(ack *wire.Ack) error {
@@ -209,7 +209,7 @@ func (k *link) recordSettled() error {
 		if !due {
 			continue
 		}
-		_, err := k.l.journal.Append(recSettled, settledBody(l, seq), false)
+		_, err := appendRecord(k.l.journal, SettledRecord(l, seq))
 		if errors.Is(err, wal.ErrFull) {
 			continue // it stays due
 		}
@@ -267,7 +267,7 @@ func (k *link) send(ctx context.Context, s *transport.Session, lane event.Lane) 
 func (k *link) seek(lane event.Lane, seq uint64) (*wal.Reader, event.Hash) {
 	var from wal.Seq
 	var chain event.Hash
-	k.l.journal.View(func(c journal.Core) { from, chain = c.(*core).seek(lane, seq) })
+	k.l.journal.View(func(c journal.Core) { from, chain = c.(*Core).Seek(lane, seq) })
 	return k.l.journal.Log().Reader(max(from, k.l.journal.Log().First())), chain
 }
 
@@ -317,7 +317,7 @@ func (k *link) mapping(boot clock.Boot) (m clock.Mapping, ok bool) {
 	if boot == k.a.clock.Boot() {
 		return k.a.clock.Mapping()
 	}
-	k.l.journal.View(func(c journal.Core) { m, ok = c.(*core).clockOf(boot) })
+	k.l.journal.View(func(c journal.Core) { m, ok = c.(*Core).Clock(boot) })
 	return m, ok
 }
 

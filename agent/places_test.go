@@ -45,7 +45,7 @@ func TestManyFilesKeepTheirPositions(t *testing.T) {
 	}
 	w := pack.NewWriter()
 	l.core.AppendState(w)
-	if err := newCore("eu/a", 7).ReadState(pack.NewReader(w.Bytes())); err != nil {
+	if err := NewCore("eu/a", 7).ReadState(pack.NewReader(w.Bytes())); err != nil {
 		t.Errorf("the agent could not start again: %v", err)
 	}
 }

@@ -23,8 +23,8 @@ var (
 func (a *Agent) reckon(l *life) {
 	var total uint64
 	l.journal.View(func(c journal.Core) {
-		for i := range c.(*core).lanes {
-			total += c.(*core).lanes[i].last
+		for i := range c.(*Core).lanes {
+			total += c.(*Core).lanes[i].last
 		}
 	})
 	a.mu.Lock()
