@@ -12,7 +12,6 @@ import (
 	"pando/agent/input"
 	"pando/event"
 	"pando/event/clock"
-	"pando/internal/pack"
 	"pando/tree/journal"
 	"pando/tree/rootclock"
 	"pando/tree/tap"
@@ -142,8 +141,8 @@ func (a *Agent) live(ctx context.Context) (err error) {
 	l := &life{resumed: make(chan struct{}), retimed: make(chan struct{}, 1)}
 	var rec wal.Recovery
 	l.journal, rec, err = journal.Open(journal.Options{
-		WAL: a.walOptions(), Logger: a.log, Sheds: func(kind uint8) bool { return kind == recBatch },
-		Core: func(id uint64, _ journal.Fetch) (journal.Core, error) { return newCore(a.name, id), nil },
+		WAL: a.walOptions(), Logger: a.log, Sheds: Sheds,
+		Core: func(id uint64, _ journal.Fetch) (journal.Core, error) { return NewCore(a.name, id), nil },
 		Deliver: func([]journal.Output) { // batches go out by the link's own readers
 			l.intake.onSync(l.journal.Log().Synced())
 			l.link.onSync(l.journal.Log().Synced())
@@ -160,7 +159,7 @@ func (a *Agent) live(ctx context.Context) (err error) {
 		return fmt.Errorf("agent: %w", err)
 	}
 	var epoch uint64
-	l.journal.View(func(c journal.Core) { epoch = c.(*core).epoch })
+	l.journal.View(func(c journal.Core) { epoch = c.(*Core).epoch })
 	l.intake = newIntake(a, l.journal)
 	l.link = newLink(a, l)
 	if err := a.connect(l, epoch); err != nil {
@@ -181,13 +180,11 @@ func (a *Agent) begin(j *journal.Journal) error {
 	a.estate = wire.Estate{}
 	a.mu.Unlock()
 	if estate.WAL != 0 {
-		w := pack.NewWriter()
-		wire.AppendEstate(w, estate)
-		if _, err := j.Append(recEstate, w.Bytes(), false); err != nil {
+		if _, err := appendRecord(j, EstateRecord(estate)); err != nil {
 			return err
 		}
 	}
-	_, err := j.Append(recStart, nil, false)
+	_, err := appendRecord(j, StartRecord())
 	return err
 }
 
@@ -264,9 +261,9 @@ func (a *Agent) leave() {
 // positions are where the sources stand by this log, if it says.
 func (a *Agent) positions(l *life) (resume [event.Lanes][]event.Position, known bool) {
 	l.journal.View(func(c journal.Core) {
-		known = c.(*core).resumed
+		known = c.(*Core).resumed
 		for i := range resume {
-			resume[i] = c.(*core).lanes[i].sorted()
+			resume[i] = c.(*Core).lanes[i].sorted()
 		}
 	})
 	return resume, known
@@ -309,9 +306,11 @@ func (a *Agent) chores(ctx context.Context, l *life) error {
 const clockEvery = 5 * time.Second
 
 func recordClock(j *journal.Journal, m clock.Mapping) error {
-	w := pack.NewWriter()
-	wire.AppendMapping(w, m)
-	return ignoreFull(j.Append(recClock, w.Bytes(), false))
+	return ignoreFull(appendRecord(j, ClockRecord(m)))
+}
+
+func appendRecord(j *journal.Journal, r Record) (wal.Seq, error) {
+	return j.Append(r.Kind, r.Body, r.Urgent)
 }
 
 // ignoreFull passes over a full disk: the record is one that is said again.

@@ -24,17 +24,26 @@ func (a *Agent) bequeath(j *journal.Journal) error {
 	return nil
 }
 
-func estateOf(j *journal.Journal) (wire.Estate, error) {
-	e := wire.Estate{WAL: event.WALID(j.Log().ID())}
-	var settled [event.Lanes]uint64
-	j.View(func(c journal.Core) {
-		for l, ln := range c.(*core).lanes {
-			e.Last[l], settled[l] = ln.last, ln.settled
-		}
-	})
+func estateOf(j *journal.Journal) (e wire.Estate, err error) {
 	r := j.Log().Reader(j.Log().First())
+	j.View(func(c journal.Core) {
+		e, err = EstateOf(c.(*Core), func() ([]byte, error) {
+			_, b, err := r.Next()
+			return b, err
+		})
+	})
+	return e, err
+}
+
+// EstateOf finds out what the log of a core leaves behind. Next returns one
+// record of it after the other, kind and body, and then [io.EOF].
+func EstateOf(c *Core, next func() ([]byte, error)) (wire.Estate, error) {
+	e := wire.Estate{WAL: c.wal}
+	for l := range c.lanes {
+		e.Last[l] = c.lanes[l].last
+	}
 	for {
-		_, b, err := r.Next()
+		b, err := next()
 		if errors.Is(err, io.EOF) {
 			return e, nil
 		}
@@ -48,7 +57,7 @@ func estateOf(j *journal.Journal) (wire.Estate, error) {
 		if err != nil {
 			return e, err
 		}
-		if h.Last() <= settled[h.Unit.Lane] {
+		if h.Last() <= c.lanes[h.Unit.Lane].settled {
 			continue
 		}
 		batch, err := event.Decode(b[1:])

@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/goccy/go-yaml"
 
@@ -54,7 +55,9 @@ const (
 	toOperators = "operators" // of this relay
 )
 
-func toSession(id uint64) string { return fmt.Sprintf("session/%d", id) }
+const sessionPrefix = "session/"
+
+func toSession(id uint64) string { return sessionPrefix + strconv.FormatUint(id, 10) }
 
 // Kinds of outputs that are not messages as they stand: the shell puts
 // several of them into one message. Those below are wire kinds.

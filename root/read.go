@@ -142,6 +142,10 @@ func (r *Root) Units(ctx context.Context, stale bool) ([]Unit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("units: %w", err)
 	}
+	return v.listUnits(), nil
+}
+
+func (v *view) listUnits() []Unit {
 	out := make([]Unit, 0, v.units.Len())
 	v.units.Ascend(func(id event.Unit, u *unit) bool {
 		o, _ := v.origins.Get(id.Origin)
@@ -150,7 +154,7 @@ func (r *Root) Units(ctx context.Context, stale bool) ([]Unit, error) {
 			Events: u.events, Heartbeats: u.heartbeats, Losses: u.losses, Folded: u.folded, Unsummed: u.unsummed, Sum: u.sum.Float(), SumExact: u.sum.String()})
 		return true
 	})
-	return out, nil
+	return out
 }
 
 // Series returns all series, by entity and signal.
@@ -159,13 +163,17 @@ func (r *Root) Series(ctx context.Context, stale bool) ([]Series, error) {
 	if err != nil {
 		return nil, fmt.Errorf("series: %w", err)
 	}
+	return v.listSeries(), nil
+}
+
+func (v *view) listSeries() []Series {
 	out := make([]Series, 0, v.series.Len())
 	v.series.Ascend(func(id stream.Series, t *total) bool {
 		out = append(out, Series{Entity: id.Entity, Signal: id.Signal, Count: t.count, Backlog: t.backlog, Sum: t.sum.Float(), SumExact: t.sum.String(),
 			Severity: int(t.severity), First: t.first.Start(), Last: t.last.Start()})
 		return true
 	})
-	return out, nil
+	return out
 }
 
 // Changes returns the changes of incidents that entries from index on made,
