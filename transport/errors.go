@@ -48,6 +48,8 @@ const (
 	CodeTerm      Code = "term"      // an older term than one already known
 	CodeToken     Code = "token"     // a second connection nobody waits for
 	CodeBusy      Code = "busy"      // too many handshakes; try again later
+	CodeCrowded   Code = "crowded"   // too many half-open connections of one address
+	CodeEvicted   Code = "evicted"   // a half-open connection made room for another
 	CodeOversize  Code = "oversize"  // a frame or message above its limit
 	CodeChecksum  Code = "checksum"  // a frame's CRC
 	CodeMalformed Code = "malformed" // anything else a correct peer does not send
