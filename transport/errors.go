@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Errors that callers decide by; test with [errors.Is].
@@ -71,6 +72,10 @@ type Refusal struct {
 	Code   Code   // at most 64 bytes travel
 	Reason string // what is wrong, for people; at most 1 KiB travels
 	Hint   string // what to do about it; at most 1 KiB travels
+
+	// Retry is when to come back, from now on; zero leaves it to the caller.
+	// It travels in nanoseconds, an hour at most.
+	Retry time.Duration
 }
 
 func (r *Refusal) Error() string {
