@@ -25,9 +25,35 @@ type relayConfig struct {
 	Weight    uint32         `yaml:"weight"`    // share of agents against other relays
 	Roots     []string       `yaml:"roots"`     // transport addresses of roots
 	Tick      Duration       `yaml:"tick"`      // between steps of the detectors
-	Gossip    *gossipConfig  `yaml:"gossip"`    // absent: the relay is alone in its region
+	Door      doorConfig     `yaml:"handshakes"`
+	Gossip    *gossipConfig  `yaml:"gossip"` // absent: the relay is alone in its region
 	Detectors anomaly.Config `yaml:"detectors"`
 }
+
+// doorConfig bounds how fast agents are let in.
+type doorConfig struct {
+	PerSecond       int `yaml:"per_second"`         // sessions opened, on average
+	Burst           int `yaml:"burst"`              // sessions opened at once after a quiet time
+	HalfOpen        int `yaml:"half_open"`          // connections that have not said who they are
+	HalfOpenPerHost int `yaml:"half_open_per_host"` // of one IP address
+}
+
+func defaultDoor(o *relay.Options) doorConfig {
+	return doorConfig{PerSecond: int(time.Second / o.HandshakeEvery), Burst: o.HandshakeBurst, HalfOpen: o.MaxPending, HalfOpenPerHost: o.MaxPendingPerHost}
+}
+
+// apply puts what the file says into the options.
+func (d *doorConfig) apply(o *relay.Options, v *configFaults) {
+	if d.PerSecond < 1 || d.PerSecond > maxPerSecond {
+		v.add("handshakes.per_second: %d: give 1 to %d", d.PerSecond, maxPerSecond)
+		return
+	}
+	o.HandshakeEvery, o.HandshakeBurst = time.Second/time.Duration(d.PerSecond), d.Burst
+	o.MaxPending, o.MaxPendingPerHost = d.HalfOpen, d.HalfOpenPerHost
+}
+
+// maxPerSecond is far above what one machine can do.
+const maxPerSecond = 100_000
 
 // gossipConfig is a pool that this node joins.
 type gossipConfig struct {
@@ -67,7 +93,7 @@ configuration and certificates.`,
 func loadRelay(path string, flags *roleFlags) (*relayConfig, relay.Options, error) {
 	opts := relay.DefaultOptions()
 	c := &relayConfig{Common: defaultRoleConfig(transport.RoleRelay), Log: defaultLog(),
-		Weight: opts.Weight, Tick: Duration(opts.TickEvery), Detectors: opts.Detectors}
+		Weight: opts.Weight, Tick: Duration(opts.TickEvery), Door: defaultDoor(&opts), Detectors: opts.Detectors}
 	if err := loadYAML(path, c); err != nil {
 		return nil, opts, err
 	}
@@ -86,6 +112,7 @@ func loadRelay(path string, flags *roleFlags) (*relayConfig, relay.Options, erro
 	opts.Dir, opts.Listen, opts.Advertise, opts.Roots = c.Common.Dir, c.Listen, c.Advertise, c.Roots
 	opts.SegmentBytes, opts.MaxBytes = int64(c.Log.SegmentBytes), int64(c.Log.MaxBytes)
 	opts.Weight, opts.TickEvery, opts.Detectors = c.Weight, time.Duration(c.Tick), c.Detectors
+	c.Door.apply(&opts, faults)
 	opts.Gossip = c.Gossip.options(path, c.Common.Dir, opts.Credentials, faults)
 	c.Log.check(faults)
 	faults.join(opts.Validate(), opts.Credentials)
