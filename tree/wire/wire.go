@@ -142,6 +142,8 @@ type Claim struct {
 	WAL    event.WALID
 	Term   custody.Term
 	Opened uint64 // HLC of the session's opening
+
+	Started bool // the agent knows its source positions from an earlier claim
 }
 
 // ClaimAnswer is the root's decision on a claim.
@@ -185,6 +187,7 @@ type Judgement struct {
 	To      uint64       // of the section; 0 for an answer to Ask
 	Verdict custody.Verdict
 	Closed  bool
+	InForce custody.Term // of the unit's owner; zero if the root does not know the unit
 	Settled uint64
 	Chain   event.Hash
 }
