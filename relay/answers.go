@@ -26,7 +26,7 @@ func (c *core) claim(u *unit) {
 		u = other
 	}
 	c.claims++
-	m := &wire.Claim{ID: c.claims, Origin: u.id.Origin, WAL: u.id.WAL, Term: u.intake.Term, Opened: u.intake.Opened}
+	m := &wire.Claim{ID: c.claims, Origin: u.id.Origin, WAL: u.id.WAL, Term: u.intake.Term, Opened: u.intake.Opened, Started: u.intake.Started}
 	if s := c.sessions[u.session]; s != nil {
 		m.Estate = s.estate
 	}
@@ -94,10 +94,10 @@ func (c *core) sessionOf(origin string, id event.WALID) *session {
 	return c.sessions[u.session]
 }
 
-// contradicted drops what can never settle because the root holds other
-// content, and tells the agent to open a new WAL id.
+// contradicted drops what can never settle, because the root holds other
+// content or forgot the WAL id, and tells the agent to open a new one.
 func (c *core) contradicted(u *unit, s *session, err error) {
-	if errors.Is(err, custody.ErrDiverged) {
+	if errors.Is(err, custody.ErrDiverged) || errors.Is(err, custody.ErrForgotten) {
 		u.intake.Held = nil
 		u.refold()
 	}
@@ -137,6 +137,8 @@ func (c *core) judge(j *wire.Judgement) error {
 	switch {
 	case j.Verdict == custody.RefuseDiverge:
 		err = fmt.Errorf("section up to %d: %w", j.To, custody.ErrDiverged)
+	case j.Verdict == custody.RefuseForgotten:
+		err = fmt.Errorf("section up to %d: %w", j.To, custody.ErrForgotten)
 	case j.Closed && !u.intake.Closed:
 		err = u.intake.Shut(j.Settled, j.Chain)
 		cut = noCut // fold it again as the rest
@@ -144,6 +146,10 @@ func (c *core) judge(j *wire.Judgement) error {
 			err = fmt.Errorf("WAL %s: %w", j.Unit.WAL, custody.ErrClosed)
 		}
 	case j.Verdict == custody.Apply:
+		c.reclaim(u, u.intake.Fenced, j.InForce)
+		err = u.intake.Applied(j.Settled, j.Chain)
+	case j.Verdict == custody.SkipTerm && j.InForce.Compare(j.Term) < 0:
+		c.reclaim(u, u.intake.Claimed && j.Term == u.intake.Term, j.InForce)
 		err = u.intake.Applied(j.Settled, j.Chain)
 	case j.Verdict == custody.SkipTerm:
 		// The agent is elsewhere, or a clone of it is: this session would
@@ -167,6 +173,18 @@ func (c *core) judge(j *wire.Judgement) error {
 		return c.cut(u)
 	}
 	return nil
+}
+
+// reclaim claims a unit again if the root has an older term in force than this
+// relay's: it was restored, and does not know what this relay knows of a claim.
+func (c *core) reclaim(u *unit, known bool, inForce custody.Term) {
+	if !known {
+		return
+	}
+	u.intake.InForce(inForce)
+	if u.intake.Wants() {
+		c.claim(u)
+	}
 }
 
 // uplink takes note that the root came or went. What had no answer is said

@@ -101,7 +101,7 @@ func (u *unit) append(w *pack.Writer) {
 	n := &u.intake
 	appendTerm(w, n.Term)
 	w.Uint(n.Opened)
-	for _, b := range []bool{n.Live, n.Claimed, n.Fenced, n.Closed, n.EndOK, u.urgent, u.more} {
+	for _, b := range []bool{n.Live, n.Claimed, n.Fenced, n.Closed, n.Started, n.EndOK, u.urgent, u.more} {
 		w.Bool(b)
 	}
 	w.Array(len(n.Held))
@@ -126,7 +126,7 @@ func readUnit(r *pack.Reader) *unit {
 	u := newUnit(stream.ReadUnit(r))
 	n := &u.intake
 	n.Term, n.Opened = readTerm(r), r.Uint("opened", 1<<64-1)
-	for _, b := range []*bool{&n.Live, &n.Claimed, &n.Fenced, &n.Closed, &n.EndOK, &u.urgent, &u.more} {
+	for _, b := range []*bool{&n.Live, &n.Claimed, &n.Fenced, &n.Closed, &n.Started, &n.EndOK, &u.urgent, &u.more} {
 		*b = r.Bool("flag")
 	}
 	for range r.Array("held", custody.MaxHeld) {

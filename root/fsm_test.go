@@ -278,7 +278,7 @@ func TestLostDisksAreBounded(t *testing.T) {
 	}
 	rest := section("eu/r1", critical(agent, 1), term(1, 1), 1, 4)
 	rest.Head.Rest = true
-	s.want(s.digest("eu/r1", rest), custody.SkipTerm, 0)
+	s.want(s.digest("eu/r1", rest), custody.RefuseForgotten, 0)
 }
 
 func TestMalformedCommandsChangeNothing(t *testing.T) {

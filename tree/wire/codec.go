@@ -134,12 +134,13 @@ func (m *Claim) append(w *pack.Writer) {
 	w.Uint(uint64(m.WAL))
 	appendTerm(w, m.Term)
 	w.Uint(m.Opened)
+	w.Bool(m.Started)
 	AppendEstate(w, m.Estate)
 }
 
 func (m *Claim) read(r *pack.Reader) {
 	m.ID, m.Origin, m.WAL = r.Uint("id", maxSeq), r.String("origin", maxName), readWAL(r)
-	m.Term, m.Opened, m.Estate = readTerm(r), r.Uint("opened", 1<<64-1), ReadEstate(r)
+	m.Term, m.Opened, m.Started, m.Estate = readTerm(r), r.Uint("opened", 1<<64-1), r.Bool("started"), ReadEstate(r)
 }
 
 func (m *ClaimAnswer) append(w *pack.Writer) {
@@ -177,13 +178,14 @@ func AppendHead(w *pack.Writer, h custody.Head) {
 	w.Bin(h.Before[:])
 	w.Bin(h.After[:])
 	w.Bool(h.Rest)
+	w.Bool(h.Resumes)
 }
 
 // ReadHead reads the head of a section.
 func ReadHead(r *pack.Reader) custody.Head {
 	return custody.Head{Unit: stream.ReadUnit(r), Term: readTerm(r), Relay: r.String("relay", maxName),
 		From: r.Uint("from", maxSeq), To: r.Uint("to", maxSeq),
-		Before: readHash(r, "before"), After: readHash(r, "after"), Rest: r.Bool("rest")}
+		Before: readHash(r, "before"), After: readHash(r, "after"), Rest: r.Bool("rest"), Resumes: r.Bool("resumes")}
 }
 
 // EncodeSection returns the bytes of a section, as a digest carries them.
@@ -266,6 +268,7 @@ func AppendJudgement(w *pack.Writer, j *Judgement) {
 	w.Uint(j.To)
 	w.Uint(uint64(j.Verdict))
 	w.Bool(j.Closed)
+	appendTerm(w, j.InForce)
 	w.Uint(j.Settled)
 	w.Bin(j.Chain[:])
 }
@@ -273,8 +276,8 @@ func AppendJudgement(w *pack.Writer, j *Judgement) {
 // ReadJudgement reads a judgement.
 func ReadJudgement(r *pack.Reader) Judgement {
 	return Judgement{Unit: stream.ReadUnit(r), Term: readTerm(r), To: r.Uint("to", maxSeq),
-		Verdict: custody.Verdict(r.Uint("verdict", uint64(custody.RefuseDiverge))),
-		Closed:  r.Bool("closed"), Settled: r.Uint("settled", maxSeq), Chain: readHash(r, "chain")}
+		Verdict: custody.Verdict(r.Uint("verdict", uint64(custody.RefuseForgotten))),
+		Closed:  r.Bool("closed"), InForce: readTerm(r), Settled: r.Uint("settled", maxSeq), Chain: readHash(r, "chain")}
 }
 
 func (m *Findings) append(w *pack.Writer) {

@@ -154,6 +154,8 @@ type Claim struct {
 	Term   custody.Term
 	Opened uint64 // HLC of the session's opening
 	Estate Estate // of the WAL id before
+
+	Started bool // the agent knows its source positions from an earlier claim
 }
 
 // ClaimAnswer is the root's decision on a claim.
@@ -197,6 +199,7 @@ type Judgement struct {
 	To      uint64       // of the section; 0 for an answer to Ask
 	Verdict custody.Verdict
 	Closed  bool
+	InForce custody.Term // of the unit's owner; zero if the root does not know the unit
 	Settled uint64
 	Chain   event.Hash
 }
