@@ -217,6 +217,7 @@ func (c *core) report(fs []anomaly.Finding) {
 	if len(fs) == 0 {
 		return
 	}
+	c.pace.suspect(fs, c.now)
 	if !c.up || c.local.holds(fs) {
 		c.suspect(fs)
 	}

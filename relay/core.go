@@ -36,8 +36,6 @@ const (
 	// maxSpans bounds the batches of one section, so that a skip repeats
 	// little work.
 	maxSpans = 512
-	// bulkEvery is how often bulk sections are cut, in nanoseconds.
-	bulkEvery = int64(1e9)
 	// expectEvery is how often changed expectations go up, in nanoseconds.
 	expectEvery = int64(5e9)
 	// askEvery is how often fenced units are asked for, in nanoseconds, and
@@ -87,6 +85,7 @@ type core struct {
 	pending  []anomaly.Finding
 	dropped  uint64 // findings beyond maxPendingFindings
 	local    *provisional
+	pace     pace
 
 	say func(journal.Output)
 	// seen is told every stepped event, for people who watch; it must not
@@ -108,7 +107,7 @@ type session struct {
 }
 
 func newCore(name string, fetch journal.Fetch) (*core, error) {
-	c := &core{name: name, fetch: fetch, units: map[event.Unit]*unit{}, sessions: map[uint64]*session{}}
+	c := &core{name: name, fetch: fetch, units: map[event.Unit]*unit{}, sessions: map[uint64]*session{}, pace: newPace()}
 	engine, err := anomaly.NewEngine(anomaly.DefaultConfig())
 	if err != nil {
 		return nil, err
@@ -174,6 +173,8 @@ func (c *core) step(at wal.Seq, kind uint8, body []byte) error {
 		return nil
 	case recReceived:
 		return c.received(body)
+	case recGrant:
+		return decodeNumbers(body, &c.pace.granted)
 	}
 	return fmt.Errorf("record kind %d is unknown", kind)
 }
@@ -248,8 +249,9 @@ func (c *core) tick(body []byte) error {
 	c.now = now
 	c.report(c.engine.Tick(now))
 	c.announce(c.local.tick(now))
+	c.pace.tick(now)
 	for _, u := range c.order() {
-		if c.due(u.lastCut, bulkEvery) || u.more {
+		if c.due(u.lastCut, c.pace.every()) || u.more {
 			if err := c.cut(u); err != nil {
 				return err
 			}

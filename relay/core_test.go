@@ -96,6 +96,11 @@ func (b *bench) agent(name string, id event.WALID) *fakeAgent {
 
 // write appends a batch of n events to the agent's log.
 func (a *fakeAgent) write(t *testing.T, lane event.Lane, n int, replayable bool) {
+	a.writeEvents(t, lane, n, replayable, func(int, *event.Event) {})
+}
+
+// writeEvents does the same with events as change makes them.
+func (a *fakeAgent) writeEvents(t *testing.T, lane event.Lane, n int, replayable bool, change func(i int, e *event.Event)) {
 	batch := event.Batch{Unit: event.Unit{Origin: a.name, WAL: a.wal, Lane: lane}, First: a.next[lane], Boot: clock.Boot{1},
 		Positions: []event.Position{{Source: "s", Offset: int64(a.next[lane]) + int64(n), Replayable: replayable}}}
 	for i := range n {
@@ -106,6 +111,7 @@ func (a *fakeAgent) write(t *testing.T, lane event.Lane, n int, replayable bool)
 		if lane == event.Bulk {
 			e.Criticality = 2
 		}
+		change(i, &e)
 		batch.Events = append(batch.Events, e)
 	}
 	body, err := batch.Encode(nil)

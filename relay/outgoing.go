@@ -139,6 +139,10 @@ func (u *Outgoing) Answer(m transport.Message) (rec Record, due bool, err error)
 			u.digest = false
 		}
 		return Record{recJudged, m.Body, true}, true, nil
+	case wire.KindGrant:
+		var g wire.Grant
+		err := wire.Decode(m.Body, &g)
+		return Record{recGrant, encodeNumbers(g.BytesPerS), false}, true, err
 	case wire.KindDone:
 		told := u.told
 		u.told, u.telling = nil, false

@@ -47,6 +47,7 @@ func (c *core) AppendState(w *pack.Writer) {
 	}
 	c.engine.Snapshot(w)
 	c.local.append(w)
+	c.pace.append(w)
 }
 
 // ReadState replaces the core's state.
@@ -88,6 +89,7 @@ func (c *core) ReadState(r *pack.Reader) error {
 		return err
 	}
 	c.local.read(r)
+	c.pace = readPace(r)
 	return r.Err()
 }
 

@@ -247,7 +247,7 @@ func (r *Root) Run(ctx context.Context) error {
 	parts, stopParts := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopParts(nil)
 	var wg sync.WaitGroup
-	for _, part := range []func(context.Context){r.begin, r.accept, r.link.run, r.lead, r.rehome, r.vote, r.report} {
+	for _, part := range []func(context.Context){r.begin, r.accept, r.link.run, r.lead, r.rehome, r.vote, r.report, r.grants} {
 		wg.Go(func() { part(parts) })
 	}
 	r.log.Info("root runs", "address", r.Addr(), "raft", r.RaftAddr())

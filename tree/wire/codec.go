@@ -342,6 +342,9 @@ func (m *Findings) read(r *pack.Reader) {
 func (m *Done) append(w *pack.Writer) { w.Uint(m.ID) }
 func (m *Done) read(r *pack.Reader)   { m.ID = r.Uint("id", maxSeq) }
 
+func (m *Grant) append(w *pack.Writer) { w.Uint(m.BytesPerS) }
+func (m *Grant) read(r *pack.Reader)   { m.BytesPerS = r.Uint("bytes a second", maxSeq) }
+
 func (m *Forward) append(w *pack.Writer) {
 	w.String(m.Relay)
 	w.Uint(uint64(m.Kind))

@@ -19,6 +19,7 @@
 //	Digest    → sections                                 ← DigestAnswer
 //	Ask       → how far are these units settled          ← DigestAnswer
 //	Findings  → findings and expectations                ← Done
+//	Grant     ← how much bulk the relay may send
 //
 // On any edge:
 //
@@ -57,6 +58,7 @@ const (
 	KindStatus
 	KindDirectory
 	KindForward
+	KindGrant
 )
 
 // Caps of what is read from peers.
@@ -241,6 +243,9 @@ type Forward struct {
 	Body  []byte
 }
 
+// Grant is the rate of bulk sections that a relay may send from now on.
+type Grant struct{ BytesPerS uint64 }
+
 // Node is one entry of a [Directory].
 type Node struct {
 	Name   string // region/name
@@ -369,6 +374,8 @@ func kindOf(m Message) uint8 {
 		return KindDirectory
 	case *Status:
 		return KindStatus
+	case *Grant:
+		return KindGrant
 	}
 	return 0
 }
