@@ -39,6 +39,7 @@ type Relay struct {
 	tap      tap.Hub
 	count    *metrics
 
+	credit  *pool
 	crowded atomic.Bool // more batches wait for settlement than memory is meant for
 
 	mu       sync.Mutex
@@ -56,7 +57,7 @@ func New(o Options) (_ *Relay, err error) {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
 	r := &Relay{opts: o, name: o.Credentials.Identity().Node(), count: newMetrics(o.Registerer),
-		sessions: map[uint64]*child{}, reports: map[string]report{}}
+		credit: newPool(transport.Credit(o.CreditPool)), sessions: map[uint64]*child{}, reports: map[string]report{}}
 	r.log = o.Logger.With("node", r.name)
 	defer func() {
 		if err != nil {
@@ -146,6 +147,7 @@ func (r *Relay) listen() (err error) {
 		return err
 	}
 	t.Answer = door.answer
+	t.Credit = [transport.Lanes]transport.Credit{firstCredit, firstCredit} // windows grow by what the pool has
 	r.listener, err = transport.Listen(r.opts.Listen, t)
 	return err
 }

@@ -269,9 +269,11 @@ func (r *Relay) batches(ctx context.Context, c *child, lane transport.Lane) {
 }
 
 // grants gives a lane's credit back for what the disk holds: the window moves
-// no faster than the disk. While too much waits for the root it does not move
+// no faster than the disk, nor than the child's quota. While too much waits for the root it does not move
 // at all, and the rest stays on the agent's disk.
 func (r *Relay) grants(ctx context.Context, c *child, lane transport.Lane) {
+	win, quota := r.credit.window(lane), quota{rate: float64(r.opts.ChildBytesPerS)}
+	defer win.close()
 	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
@@ -287,7 +289,10 @@ func (r *Relay) grants(ctx context.Context, c *child, lane transport.Lane) {
 				case <-time.After(heldPause):
 				}
 			}
-			c.s.Grant(lane, g.cost)
+			if !quota.wait(ctx, g.cost) {
+				return
+			}
+			c.s.Grant(lane, win.taken(g.cost, time.Now()))
 		}
 	}
 }
@@ -309,9 +314,10 @@ func (r *Relay) talk(ctx context.Context, c *child) {
 		case <-ctx.Done():
 			return
 		case o := <-c.out:
+			if o.Kind == wire.KindRefused {
+				r.refused(c, o.Body)
+			}
 			if o.Kind == outHangUp {
-				r.count.refused.WithLabelValues("core").Inc()
-				r.log.Warn("child refused", "child", c.s.Peer().Node(), "reason", string(o.Body))
 				select {
 				case <-ctx.Done():
 				case <-c.s.Done():
@@ -325,6 +331,17 @@ func (r *Relay) talk(ctx context.Context, c *child) {
 			}
 		}
 	}
+}
+
+// refused tells the operator which child was refused, and why.
+func (r *Relay) refused(c *child, body []byte) {
+	var m wire.Refused
+	if wire.Decode(body, &m) != nil {
+		return
+	}
+	r.count.refused.WithLabelValues(m.Code).Inc()
+	r.log.Warn("child refused", "child", c.s.Peer().Node(), "address", c.s.RemoteAddr().String(), "code", m.Code, "wal", m.WAL.String(),
+		"term", m.Term.String(), "reason", m.Reason)
 }
 
 // deliver takes what the core says, once it is on disk.
