@@ -320,6 +320,9 @@ func (r *Relay) talk(ctx context.Context, c *child) {
 				c.s.Close(string(o.Body))
 				return
 			}
+			if o.Kind == wire.KindRefused {
+				r.noteRefusal(c, o.Body)
+			}
 			if c.s.SendControl(ctx, transport.Message{Kind: o.Kind, Body: o.Body}) != nil {
 				return
 			}

@@ -16,19 +16,21 @@ import (
 )
 
 // claim decides who may settle both units of a WAL id. A WAL id that a newer
-// one replaced is closed, whichever of the two claims comes first.
-func (s *state) claim(relay string, m *wire.Claim) *wire.ClaimAnswer {
+// one replaced is closed, whichever of the two claims comes first. cloned tells
+// that this claim shows that the agent has a double.
+func (s *state) claim(relay string, m *wire.Claim) (a *wire.ClaimAnswer, cloned bool) {
 	s.counts.Claims++
-	a := &wire.ClaimAnswer{ID: m.ID, Origin: m.Origin, WAL: m.WAL, Term: m.Term}
+	a = &wire.ClaimAnswer{ID: m.ID, Origin: m.Origin, WAL: m.WAL, Term: m.Term}
 	o := s.originOf(m.Origin)
 	if o == nil {
 		s.counts.Origins++
-		return a
+		return a, false
 	}
 	closes, err := o.Claim(m.WAL, m.Opened, s.isClosed(m.Origin, m.WAL))
 	a.Closed = errors.Is(err, custody.ErrClosed)
 	if closes != 0 {
 		s.closeWAL(o, m.Origin, closes)
+		cloned = o.replaced(s.now)
 	}
 	s.openWAL(o, m.Origin, m.WAL)
 	if a.Closed {
@@ -43,7 +45,7 @@ func (s *state) claim(relay string, m *wire.Claim) *wire.ClaimAnswer {
 	}
 	s.origins.Set(m.Origin, o)
 	s.fillAnswer(a, o)
-	return a
+	return a, cloned
 }
 
 // originOf returns a copy of the origin that may be changed, a new one if it

@@ -70,6 +70,11 @@ func appendOrigin(w *pack.Writer, name string, o *origin) {
 		}
 	}
 	w.Bin(o.expect)
+	w.Array(len(o.replacements))
+	for _, at := range o.replacements {
+		w.Int(at)
+	}
+	w.Int(o.cloned)
 }
 
 func (s *state) readOrigins(r *pack.Reader) {
@@ -115,6 +120,10 @@ func readOrigin(r *pack.Reader) *origin {
 		}
 		o.expect = slices.Clone(b)
 	}
+	for n := r.Array("replacements", cloneReplacements); n > 0 && r.Err() == nil; n-- {
+		o.replacements = append(o.replacements, r.Int("replaced"))
+	}
+	o.cloned = r.Int("cloned")
 	return o
 }
 

@@ -75,6 +75,9 @@ type origin struct {
 	forgotten uint64                   // WAL ids beyond those
 	positions [event.Lanes][]placement // sorted by source and file
 	expect    []byte                   // encoded anomaly.Expectations, or nil
+
+	replacements []int64 // root times at which the WAL id in force was replaced; the newest cloneReplacements
+	cloned       int64   // root time of the last one that says that the agent has a double, or 0
 }
 
 // placement is a position and when it was last moved, in root time.
