@@ -89,13 +89,7 @@ func (s *state) openWAL(o *origin, name string, id event.WALID) {
 		s.setUnit(event.Unit{Origin: name, WAL: id, Lane: l}, unit{})
 	}
 	for len(o.wals) > 1 && (len(o.wals) > MaxWALs || s.units.Len() > MaxUnits) {
-		at := slices.IndexFunc(o.wals, func(w event.WALID) bool { return w != o.Current })
-		for l := range event.Lane(event.Lanes) {
-			s.units.Delete(event.Unit{Origin: name, WAL: o.wals[at], Lane: l})
-		}
-		o.wals = slices.Delete(o.wals, at, at+1)
-		o.forgotten++
-		s.counts.WALs++
+		s.forgetOne(o, name)
 	}
 }
 

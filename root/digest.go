@@ -44,6 +44,9 @@ func (s *state) judge(relay string, sec *wire.Section) wire.Judgement {
 	j := wire.Judgement{Unit: h.Unit, Term: h.Term, To: h.To, Verdict: custody.SkipTerm}
 	u, ok := s.getUnit(h.Unit)
 	if !ok {
+		if o, _ := s.origins.Get(h.Unit.Origin); h.Relay == relay && o.forgets(h.Unit.WAL) {
+			s.giveUp(sec, &j)
+		}
 		return j
 	}
 	if h.Relay == relay {
@@ -61,6 +64,8 @@ func (s *state) judge(relay string, sec *wire.Section) wire.Judgement {
 		if !h.Rest {
 			s.move(h.Unit, sec.Positions)
 		}
+	} else if h.Relay == relay && j.Verdict != custody.RefuseDiverge {
+		s.hear(h.Unit, &u, h.To)
 	}
 	j.Closed, j.Settled, j.Chain = u.owner.Closed, u.owner.Settled, u.owner.Chain
 	return j
@@ -149,6 +154,8 @@ func (v *view) settledUnits(units []event.Unit) []wire.Judgement {
 		if u, ok := v.units.Get(id); ok {
 			out[i].Term, out[i].Closed = u.owner.Term, u.owner.Closed
 			out[i].Settled, out[i].Chain = u.owner.Settled, u.owner.Chain
+		} else if o, _ := v.origins.Get(id.Origin); o.forgets(id.WAL) {
+			out[i].Closed = true // and its relay says what it holds: see giveUp
 		}
 	}
 	return out

@@ -31,6 +31,7 @@ func appendUnit(w *pack.Writer, id event.Unit, u *unit) {
 	w.Uint(u.folded)
 	w.Uint(u.unsummed)
 	u.sum.Append(w)
+	w.Uint(u.heard)
 	w.Int(u.at)
 }
 
@@ -39,7 +40,7 @@ func (s *state) readUnits(r *pack.Reader) {
 	for i, n := 0, r.Array("units", MaxUnits+event.Lanes); i < n && r.Err() == nil; i++ {
 		id := stream.ReadUnit(r)
 		u := &unit{owner: readOwner(r), events: r.Uint("events", math.MaxUint64), heartbeats: r.Uint("heartbeats", math.MaxUint64),
-			folded: r.Uint("folded", math.MaxUint64), unsummed: r.Uint("unsummed", math.MaxUint64), sum: exact.Read(r, "sum"), at: r.Int("changed")}
+			folded: r.Uint("folded", math.MaxUint64), unsummed: r.Uint("unsummed", math.MaxUint64), sum: exact.Read(r, "sum"), heard: r.Uint("heard", math.MaxUint64), at: r.Int("changed")}
 		if i > 0 && last.Compare(id) >= 0 {
 			r.Fail("units", fmt.Errorf("%s is not behind %s", id, last))
 		}
