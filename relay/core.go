@@ -17,7 +17,7 @@ import (
 )
 
 // logicVersion rises whenever the same records may give other outputs.
-const logicVersion = 1
+const logicVersion = 2
 
 // Bounds of the core.
 const (

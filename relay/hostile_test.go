@@ -149,7 +149,7 @@ func TestHostileChildDisturbsNobody(t *testing.T) {
 		"one WAL id twice": {func(r *region, mine *transport.Credentials) *caller {
 			r.call(mine, 5, custody.Term{Epoch: 1, Session: 1})
 			return r.call(mine, 5, custody.Term{Epoch: 1, Session: 2})
-		}, "has a live session"},
+		}, "in two live sessions"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, reg := newRegion(t), prometheus.NewRegistry()

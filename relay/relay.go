@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pando/event"
+	"pando/internal/ops"
 	"pando/stream/anomaly"
 	"pando/transport"
 	"pando/tree/gossip"
@@ -40,6 +41,7 @@ type Relay struct {
 	count    *metrics
 
 	credit  *pool
+	twice   ops.Seldom  // of log lines about one WAL id in two live sessions
 	crowded atomic.Bool // more batches wait for settlement than memory is meant for
 
 	mu       sync.Mutex
@@ -57,7 +59,8 @@ func New(o Options) (_ *Relay, err error) {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
 	r := &Relay{opts: o, name: o.Credentials.Identity().Node(), count: newMetrics(o.Registerer),
-		credit: newPool(transport.Credit(o.CreditPool)), sessions: map[uint64]*child{}, reports: map[string]report{}}
+		credit: newPool(transport.Credit(o.CreditPool)), twice: ops.Seldom{Every: time.Minute},
+		sessions: map[uint64]*child{}, reports: map[string]report{}}
 	r.log = o.Logger.With("node", r.name)
 	defer func() {
 		if err != nil {

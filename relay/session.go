@@ -315,7 +315,7 @@ func (r *Relay) talk(ctx context.Context, c *child) {
 			return
 		case o := <-c.out:
 			if o.Kind == wire.KindRefused {
-				r.refused(c, o.Body)
+				r.noteRefusal(c, o.Body)
 			}
 			if o.Kind == outHangUp {
 				select {
@@ -331,17 +331,6 @@ func (r *Relay) talk(ctx context.Context, c *child) {
 			}
 		}
 	}
-}
-
-// refused tells the operator which child was refused, and why.
-func (r *Relay) refused(c *child, body []byte) {
-	var m wire.Refused
-	if wire.Decode(body, &m) != nil {
-		return
-	}
-	r.count.refused.WithLabelValues(m.Code).Inc()
-	r.log.Warn("child refused", "child", c.s.Peer().Node(), "address", c.s.RemoteAddr().String(), "code", m.Code, "wal", m.WAL.String(),
-		"term", m.Term.String(), "reason", m.Reason)
 }
 
 // deliver takes what the core says, once it is on disk.

@@ -19,7 +19,7 @@ import (
 
 // logicVersion rises whenever the same commands may give another state or
 // other results. Members of one group must agree on it.
-const logicVersion = 1
+const logicVersion = 2
 
 // ErrDiverged reports a member whose state is not the one that the majority
 // has. It must stop.
@@ -33,6 +33,7 @@ type hooks struct {
 	Judged    func(s *wire.Section, j *wire.Judgement)
 	Marked    func(m *mark)
 	Voted     func(member string, number uint64, agrees bool)
+	Cloned    func(agent string, at consensus.At)
 }
 
 // FSM is the root's replicated state machine: units with their owners and
@@ -122,7 +123,11 @@ func (f *FSM) step(at consensus.At, kind uint8, r *pack.Reader) (res result, cha
 		if err := finish(r, r.Bin("claim", maxPayload), &m); err != nil {
 			return malformed(err)
 		}
-		return result{answer: wire.Encode(s.claim(relay, &m))}, nil, nil
+		answer, cloned := s.claim(relay, &m)
+		if cloned && f.hooks.Cloned != nil {
+			f.hooks.Cloned(m.Origin, at)
+		}
+		return result{answer: wire.Encode(answer)}, nil, nil
 	case cmdDigest:
 		relay := r.String("relay", maxName)
 		sections := make([][]byte, r.Array("sections", maxSections))

@@ -22,7 +22,7 @@ import (
 // keys, then the graph and the incidents in their own formats. Equal states
 // have equal bytes.
 const (
-	snapshotFormat = 1
+	snapshotFormat = 2
 	// maxSnapshot ends the reading of a stream that does not end. A state of
 	// ten thousand agents takes some 100 MB.
 	maxSnapshot = 16 << 30

@@ -23,8 +23,8 @@ const (
 	// MaxOrigins bounds the agents that are known.
 	MaxOrigins = 1 << 16
 	// MaxWALs bounds the WAL ids that are remembered of one agent: so many
-	// lost disks. A WAL id that is forgotten can settle nothing any more.
-	// Beyond MaxUnits in all, an agent's WAL id that is not in force is
+	// lost disks. A WAL id that is forgotten can settle nothing any more; one
+	// that is settled goes first. Beyond MaxUnits in all, an agent's WAL id that is not in force is
 	// forgotten as soon as it gets a new one.
 	MaxWALs  = 64
 	MaxUnits = 1 << 20
@@ -67,7 +67,8 @@ type unit struct {
 	folded     uint64 // events whose series went to __other__ at the relay
 	unsummed   uint64 // events whose value adds nothing to sum
 	sum        exact.Sum
-	at         int64 // root time of the last change
+	heard      uint64 // last sequence of the sections that could not be applied
+	at         int64  // root time of the last change
 }
 
 // origin is the state of one agent. It is a value.
@@ -79,6 +80,9 @@ type origin struct {
 	forgotten uint64                   // WAL ids beyond those
 	positions [event.Lanes][]placement // sorted by source and file
 	expect    []byte                   // encoded anomaly.Expectations, or nil
+
+	replacements []int64 // root times at which the WAL id in force was replaced; the newest cloneReplacements
+	cloned       int64   // root time of the last one that says that the agent has a double, or 0
 }
 
 // placement is a position and when it was last moved, in root time.
@@ -124,11 +128,12 @@ type Counters struct {
 	Expectations uint64                              `json:"expectations_refused"`
 	Nodes        uint64                              `json:"nodes_refused"`
 	Forfeited    uint64                              `json:"events_forfeited"` // settled once, unknown to a restored root, and held by nobody
+	GivenUp      uint64                              `json:"events_given_up"`  // of WAL ids that were forgotten; at most so many are lost
 }
 
 // list is the counters in the order of the snapshot's format.
 func (c *Counters) list() []*uint64 {
-	out := []*uint64{&c.Claims, &c.Refused, &c.Malformed, &c.FoldedSeries, &c.Origins, &c.WALs, &c.Positions, &c.Expectations, &c.Nodes, &c.Forfeited}
+	out := []*uint64{&c.Claims, &c.Refused, &c.Malformed, &c.FoldedSeries, &c.Origins, &c.WALs, &c.Positions, &c.Expectations, &c.Nodes, &c.Forfeited, &c.GivenUp}
 	for i := range c.Sections {
 		out = append(out, &c.Sections[i])
 	}
