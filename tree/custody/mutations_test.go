@@ -43,7 +43,7 @@ func TestModelSeesFaults(t *testing.T) {
 		restCountsAll:   {lines: 1, batch: 1, faults: 1, messages: 1, disks: true},
 		closedReturns: {lines: 1, batch: 1, faults: 2, messages: 1, disks: true, rollbacks: true,
 			only: []string{"agent 0 loses its disk", "agent 0 rolled back"}},
-		noChain:       {lines: 1, pushes: 1, batch: 1, faults: 1, messages: 1, rollbacks: true, only: []string{"agent 0 rolled back"}},
+		noChain:       {lines: 2, pushes: 1, batch: 1, faults: 1, messages: 1, rollbacks: true, only: []string{"agent 0 rolled back"}},
 		grantsOneLane: {lanes: 2, lines: 1, batch: 1, faults: 1, messages: 1},
 
 		joinsTerms:   {lines: 2, batch: 1, faults: 1, messages: 2, coarse: true, middle: true},
