@@ -103,6 +103,8 @@ func (s *state) sum() event.Hash {
 	w.Bin(s.output[:])
 	w.Uint(s.count)
 	w.Uint(s.settled)
+	w.Uint(s.logic)
+	s.appendGroup(w)
 	for _, n := range s.counts.list() {
 		w.Uint(*n)
 	}

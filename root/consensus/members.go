@@ -15,7 +15,7 @@ import (
 // Member is a member of the group, with a vote or without one.
 type Member struct {
 	Server
-	Voter bool
+	Voter bool `json:"voter"`
 }
 
 // Group is who the members are, by a committed configuration.

@@ -3,8 +3,10 @@
 package consensus
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -153,4 +155,27 @@ func (s *stores) survey() (rec Recovery, err error) {
 		return rec, fmt.Errorf("it holds no entry: %w", ErrNoMember)
 	}
 	return rec, nil
+}
+
+// maxPeers bounds a peers.json: a list of nine members is far below it.
+const maxPeers = 1 << 20
+
+// ReadPeers reads a list of members in the form that Consul, Nomad and rqlite
+// recover from, peers.json: [{"id": …, "address": …, "non_voter": …}].
+func ReadPeers(in io.Reader) ([]Member, error) {
+	var list []struct {
+		ID       string `json:"id"`
+		Address  string `json:"address"`
+		NonVoter bool   `json:"non_voter"`
+	}
+	d := json.NewDecoder(io.LimitReader(in, maxPeers))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&list); err != nil {
+		return nil, fmt.Errorf("want a list of {\"id\", \"address\", \"non_voter\"}: %w", err)
+	}
+	var members []Member
+	for _, p := range list {
+		members = append(members, Member{Server{ID: p.ID, Addr: p.Address}, !p.NonVoter})
+	}
+	return members, nil
 }
