@@ -65,6 +65,7 @@ type answerError struct {
 	addr   string
 	status int
 	text   string
+	hint   string // the node's own, or empty
 }
 
 func (e *answerError) Error() string { return fmt.Sprintf("%s: %s", e.addr, e.text) }
@@ -74,9 +75,20 @@ func (e *answerError) Hint() string {
 	case http.StatusForbidden, http.StatusUnauthorized:
 		return "use an operator's certificate: pando ca issue --role operator"
 	case http.StatusServiceUnavailable:
+		if e.hint != "" {
+			return e.hint
+		}
 		return "the roots may be electing a leader, or a majority of them is down: try again, see \"pando tree\", or read what this node knows with --stale"
 	}
-	return ""
+	return e.hint
+}
+
+// Unwrap makes a request that makes no sense a mistake in the command line.
+func (e *answerError) Unwrap() error {
+	if e.status == http.StatusBadRequest {
+		return errUsage
+	}
+	return nil
 }
 
 // final tells whether another node would say the same.
@@ -173,6 +185,11 @@ func (c *client) try(ctx context.Context, addr, target string) (*http.Response, 
 	if err != nil {
 		return nil, err
 	}
+	return c.do(req, addr)
+}
+
+// do makes one request and turns a refusal into an answerError.
+func (c *client) do(req *http.Request, addr string) (*http.Response, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		var of *url.Error
@@ -186,26 +203,32 @@ func (c *client) try(ctx context.Context, addr, target string) (*http.Response, 
 	}
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxComplaint))
-	return nil, &answerError{addr: addr, status: resp.StatusCode, text: complaint(resp, text)}
+	refusal := &answerError{addr: addr, status: resp.StatusCode}
+	refusal.text, refusal.hint = complaint(resp, text)
+	if req.Method == http.MethodGet {
+		refusal.hint = "" // we know better which flag would help
+	}
+	return nil, refusal
 }
 
-// complaint is what a refusal says: {"error": …}, or plain text, or only its
-// status.
-func complaint(resp *http.Response, body []byte) string {
+// complaint is what a refusal says: {"error": …, "hint": …}, or plain text, or
+// only its status.
+func complaint(resp *http.Response, body []byte) (text, hint string) {
 	var doc struct {
 		Error string `json:"error"`
+		Hint  string `json:"hint"`
 	}
 	if json.Unmarshal(body, &doc) == nil && doc.Error != "" {
-		return doc.Error
+		return doc.Error, doc.Hint
 	}
-	text := string(bytes.TrimSpace(body))
+	text = string(bytes.TrimSpace(body))
 	if resp.StatusCode == http.StatusNotFound {
-		return "knows nothing of " + resp.Request.URL.Path
+		return "knows nothing of " + resp.Request.URL.Path, ""
 	}
 	if text == "" {
-		return resp.Status
+		text = resp.Status
 	}
-	return text
+	return text, ""
 }
 
 // stream hands each line of a stream to take, until the stream ends, take
