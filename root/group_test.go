@@ -45,9 +45,11 @@ func credentials(t testing.TB, dir string, id transport.Identity) *transport.Cre
 
 // island is a network that can be cut off from the rest, in both directions
 // and for all connections at once.
+// Stalled, it stays connected and lets nothing through.
 type island struct {
 	mu    sync.Mutex
 	cut   bool
+	gate  chan struct{} // while stalled: closed when that ends
 	conns map[net.Conn]struct{}
 }
 
@@ -67,6 +69,45 @@ func (n *island) setCut(cut bool) {
 	}
 }
 
+func (n *island) setStalled(stalled bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.gate != nil {
+		close(n.gate)
+		n.gate = nil
+	}
+	if stalled {
+		n.gate = make(chan struct{})
+	}
+}
+
+// pass waits until the island is not stalled.
+func (n *island) pass() {
+	n.mu.Lock()
+	gate := n.gate
+	n.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+}
+
+// gated is a connection of an island.
+type gated struct {
+	net.Conn
+	n *island
+}
+
+func (c gated) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.n.pass()
+	return n, err
+}
+
+func (c gated) Write(p []byte) (int, error) {
+	c.n.pass()
+	return c.Conn.Write(p)
+}
+
 func (n *island) adopt(c net.Conn, err error) (net.Conn, error) {
 	if err != nil {
 		return nil, err
@@ -78,7 +119,7 @@ func (n *island) adopt(c net.Conn, err error) (net.Conn, error) {
 		return nil, errCut
 	}
 	n.conns[c] = struct{}{}
-	return c, nil
+	return gated{c, n}, nil
 }
 
 func (n *island) Dial(ctx context.Context, addr string) (net.Conn, error) {
@@ -117,6 +158,7 @@ type group struct {
 	dir     string
 	ca      string
 	creds   []*transport.Credentials
+	mu      sync.RWMutex // guards roots against who reads them by at
 	roots   []*Root
 	islands []*island
 	stop    []func() error
@@ -175,9 +217,20 @@ func (g *group) open(i int) {
 	if o.Raft.Listener, err = g.islands[i].Listen("127.0.0.1:0"); err != nil {
 		g.t.Fatal(err)
 	}
-	if g.roots[i], err = New(o); err != nil {
+	r, err := New(o)
+	if err != nil {
 		g.t.Fatal(err)
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.roots[i] = r
+}
+
+// at returns a root, to whoever runs beside the test.
+func (g *group) at(i int) *Root {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.roots[i]
 }
 
 func (g *group) data(i int) string { return filepath.Join(g.dir, fmt.Sprintf("root-%d", i+1)) }
@@ -241,6 +294,9 @@ func (g *group) join() int {
 
 // stopAll stops the followers after the leader, as an operator would.
 func (g *group) stopAll() {
+	for _, n := range g.islands {
+		n.setStalled(false)
+	}
 	for range g.roots {
 		for i, r := range g.roots {
 			if r.Leading() {
