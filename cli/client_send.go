@@ -21,6 +21,7 @@ const changeTimeout = 30 * time.Second
 func (c *client) patient(d time.Duration) *client {
 	t := c.http.Transport.(*http.Transport).Clone()
 	t.ResponseHeaderTimeout = d
+	t.ExpectContinueTimeout = askTimeout
 	return &client{http: &http.Client{Transport: t}, addrs: c.addrs}
 }
 
@@ -72,6 +73,8 @@ func (c *client) sendTo(ctx context.Context, addr string, q request, v any) erro
 		}
 		req.GetBody, req.ContentLength = q.body, q.size
 		req.Header.Set("Content-Type", q.kind)
+		// A follower redirects before anything large is sent to it.
+		req.Header.Set("Expect", "100-continue")
 	}
 	resp, err := c.do(req, addr)
 	if err != nil {
