@@ -108,7 +108,8 @@ func (r *Root) standingAt(ctx context.Context, s Server) (member bool, index uin
 	}
 }
 
-// sayStanding answers another root's question.
+// sayStanding answers another root's question. Whoever has a leader is up to
+// date, or the one that asks would have that leader too.
 func (c *child) sayStanding(ctx context.Context, body []byte) error {
 	id, err := idOf(body)
 	if err != nil {
@@ -116,6 +117,9 @@ func (c *child) sayStanding(ctx context.Context, body []byte) error {
 	}
 	g := c.r.node.Group()
 	_, member := g.Find(c.peer.Node())
+	if c.r.Leader() == "" {
+		g.Index = 0 // it may be out of date itself: this proves nothing
+	}
 	w := pack.NewWriter()
 	w.Uint(id)
 	w.Bool(member)
