@@ -91,16 +91,18 @@ func find(list []Server, name string) (Server, bool) {
 	return Server{}, false
 }
 
-// ownPlace is where this root is: as its own configuration says, or as it was
-// added, or else as its listeners have it.
+// ownPlace is where this root is, as its own configuration says; the address
+// is empty if it does not: then the group has it as it was added. (To repeat
+// what the book says would undo a change that this root has not heard of yet.)
 func (r *Root) ownPlace() Server {
-	if s, ok := find(r.Configured(), r.name); ok {
+	list := r.Configured()
+	if s, ok := find(list, r.name); ok {
 		return s
 	}
-	if s, ok := find(r.book(), r.name); ok {
-		return s
+	if len(list) == 0 && r.opts.Raft.BootstrapExpect == 1 {
+		return Server{Name: r.name, Raft: r.RaftAddr(), Addr: r.Addr()}
 	}
-	return Server{Name: r.name, Raft: r.RaftAddr(), Addr: r.Addr()}
+	return Server{Name: r.name}
 }
 
 // raftAddresses lists where Raft may find a member. After all roots have moved

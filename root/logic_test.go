@@ -99,10 +99,12 @@ func TestLogicIsRaisedWhenAllKnowIt(t *testing.T) {
 		}
 	})
 	g.leader()
-	g.eventually("the members know one another's programs", func() bool {
-		m, err := g.roots[g.leader()].Members(within(t), false)
+	g.eventually("a new program leads, and knows all the others'", func() bool {
+		g.lead(0)
+		m, err := g.roots[0].Members(within(t), false)
 		return err == nil && m.Members[0].Logic == 2 && m.Members[1].Logic == 2 && m.Members[2].Logic == 1
 	})
+	pause(t.Context(), 3*stewardEvery)
 	if v := g.roots[0].fsm.view(); v.logic != 1 {
 		t.Fatalf("logic %d came into force while a root does not know it", v.logic)
 	}

@@ -21,9 +21,9 @@ func joining(i int, o *Options) {
 }
 
 // add has the leader add a root, and waits for its vote.
-func (g *group) add(leader, i int) {
+func (g *group) add(leader, i int, place Server) {
 	g.t.Helper()
-	if err := g.roots[leader].AddMember(within(g.t), g.place(i)); err != nil {
+	if err := g.roots[leader].AddMember(within(g.t), place); err != nil {
 		g.t.Fatal(err)
 	}
 	g.eventually("the new root has a vote", func() bool { return g.roots[i].votes() })
@@ -56,7 +56,7 @@ func TestRootIsExchanged(t *testing.T) {
 	r1.digest(2, section("eu/r1", critical(agent, 1), term(1, 1), 1, 20))
 
 	added := g.join()
-	g.add(leader, added)
+	g.add(leader, added, g.place(added))
 	if err := g.roots[leader].AddMember(within(t), g.place(added)); err != nil {
 		t.Fatalf("adding it again: %v", err)
 	}

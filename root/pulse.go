@@ -28,7 +28,7 @@ type pulse struct {
 	applied uint64        // newest entry handed to its state machine
 	contact time.Duration // since it heard the leader; negative: never
 	logic   uint64        // newest that its program knows
-	server  Server        // where it is
+	server  Server        // where it is, if its configuration says so
 	at      time.Time     // when it came, on this process's clock
 }
 

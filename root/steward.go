@@ -43,10 +43,10 @@ func (r *Root) keepBook(ctx context.Context, g consensus.Group) {
 	}
 }
 
-// whereabouts is where a member says it is, or, until it has said anything
-// and stands in no book, where this root's configuration has it.
+// whereabouts is where a member says it is; or where the book has it; or,
+// until it stands there, where this root's configuration has it.
 func (r *Root) whereabouts(m consensus.Member) (Server, bool) {
-	if p, ok := r.pulseOf(m.ID); ok {
+	if p, ok := r.pulseOf(m.ID); ok && p.server.Addr != "" {
 		return p.server, true
 	}
 	if s, ok := find(r.book(), m.ID); ok {
