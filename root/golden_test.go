@@ -42,7 +42,7 @@ func TestGolden(t *testing.T) {
 				return
 			}
 			if got != string(text) {
-				t.Errorf("the trace differs; if it was meant to, raise logicVersion and run with -rewrite:\n%s", got)
+				t.Errorf("the trace differs; if it was meant to, add a logic; if the formats changed, run with -rewrite:\n%s", got)
 			}
 		})
 	}

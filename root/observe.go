@@ -46,7 +46,7 @@ type observer struct {
 func newObserver(r *Root) *observer { return &observer{r: r, marks: make(chan mark, 1)} }
 
 func (o *observer) hooks() hooks {
-	return hooks{Committed: o.committed, Changed: o.changed, Judged: o.judged, Marked: o.marked, Voted: o.voted, Cloned: o.cloned}
+	return hooks{Committed: o.committed, Changed: o.changed, Judged: o.judged, Marked: o.marked, Voted: o.voted, Cloned: o.cloned, Booked: o.r.turn}
 }
 
 // isNews tells what happens from what a restart applies again.
@@ -160,7 +160,7 @@ func (o *observer) judged(s *wire.Section, j *wire.Judgement) {
 
 // marked asks for this member's vote on a mark.
 func (o *observer) marked(m *mark) {
-	if !o.isNews(m.index) {
+	if !o.isNews(m.index) || !o.r.votes() {
 		return
 	}
 	select {

@@ -151,6 +151,10 @@ type header struct {
 	changed uint64 // changes of incidents ever
 	settled uint64 // events ever, heartbeats included
 	counts  Counters
+	logic   uint64 // version in force; see logic
+	// restores counts how often the state was put back to a snapshot.
+	restores uint64
+	book     []Server // the roots, by name; replaced, never changed
 	// Both are only appended to and cut at the front, so a copy of the slice
 	// header is a frozen copy.
 	changes   []Change
@@ -208,6 +212,7 @@ func newState() (*state, error) {
 		return nil, err
 	}
 	return &state{
+		header:  header{logic: firstLogic},
 		units:   cow.NewMap[event.Unit, *unit](hashUnit, event.Unit.Compare),
 		origins: cow.NewMap[string, *origin](cow.HashString, strings.Compare),
 		series:  cow.NewMap[stream.Series, *total](hashSeries, stream.Series.Compare),

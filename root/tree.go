@@ -129,9 +129,15 @@ func (r *Root) Tree() Tree {
 	r.mu.Lock()
 	list := slices.Collect(maps.Values(r.statuses))
 	r.mu.Unlock()
+	// A root that was removed is no part of the tree, though it has reported.
+	servers := r.Servers()
+	list = slices.DeleteFunc(list, func(h heard) bool {
+		_, member := find(servers, h.report.Node.Name)
+		return h.report.Node.Role == string(transport.RoleRoot) && !member
+	})
 	slices.SortFunc(list, func(x, y heard) int { return strings.Compare(x.report.Node.Name, y.report.Node.Name) })
 	b.reports(list)
-	for _, s := range r.Servers() {
+	for _, s := range servers {
 		region, _ := splitNode(s.Name)
 		b.fallback(status.Node{Name: s.Name, Role: string(transport.RoleRoot), Region: region, Address: s.Addr, API: s.API, State: absent})
 	}
