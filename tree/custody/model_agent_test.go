@@ -255,6 +255,14 @@ func (m *model) trim(s *state, a int8) bool {
 	return moved
 }
 
+func (m *model) agentMoves(s *state, a int8) bool {
+	if s.a[a].relay < 0 {
+		return false
+	}
+	m.hangUp(s, a)
+	return true
+}
+
 func (m *model) agentCrash(s *state, a int8) bool {
 	x := &s.a[a]
 	if !x.up {

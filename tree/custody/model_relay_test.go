@@ -145,7 +145,8 @@ func (m *model) cut(s *state, r int8, w uint8, l int8) bool {
 	}
 	s.r[r].flight[u]++
 	s.r[r].disk = cloneIntakes(s.r[r].mem)
-	return m.post(s, msg)
+	s.net = append(s.net, msg)
+	return true
 }
 
 // ask is the relay's question about a unit that it holds and that no session

@@ -46,8 +46,8 @@ func TestModelSeesFaults(t *testing.T) {
 		noChain:       {lines: 2, pushes: 1, batch: 1, faults: 1, messages: 1, rollbacks: true, only: []string{"agent 0 rolled back"}},
 		grantsOneLane: {lanes: 2, lines: 1, batch: 1, faults: 1, messages: 1},
 
-		joinsTerms:   {lines: 2, batch: 1, faults: 1, messages: 2, coarse: true, middle: true},
-		joinsRelays:  {lines: 2, batch: 1, faults: 1, messages: 2, coarse: true, middle: true},
+		joinsTerms:   {lines: 2, batch: 1, faults: 1, messages: 2, coarse: true, middle: true, only: []string{"agent 0 moves"}},
+		joinsRelays:  {lines: 2, batch: 1, faults: 1, messages: 2, coarse: true, middle: true, only: []string{"agent 0 moves"}},
 		joinsGaps:    {lines: 2, batch: 1, faults: 1, messages: 3, coarse: true, middle: true},
 		answersEarly: {lines: 1, batch: 1, faults: 1, messages: 2, coarse: true, middle: true},
 		dropsSkips:   {lines: 2, batch: 1, faults: 1, messages: 2, coarse: true, middle: true},
