@@ -1,0 +1,5 @@
+package sim
+
+func (p *plan) drawFaults(r interface{ IntN(int) int }) {}
+
+type fault struct{ at int64 }
