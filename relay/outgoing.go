@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"slices"
+
 	"pando/internal/pack"
 	"pando/stream"
 	"pando/stream/anomaly"
@@ -68,6 +70,7 @@ func (u *Outgoing) Put(o journal.Output) {
 	case outExpect:
 		r := pack.NewReader(o.Body)
 		x := wire.Expect{Unit: stream.ReadUnit(r), Term: readTerm(r), Known: anomaly.ReadExpectations(r)}
+		u.expect = slices.DeleteFunc(u.expect, func(old expectation) bool { return old.known.Unit == x.Unit })
 		u.expect = append(u.expect, expectation{x, len(o.Body)})
 	case outNamed:
 		r := pack.NewReader(o.Body)

@@ -269,6 +269,9 @@ func (c *core) cut(u *unit) error {
 		u.folded = u.intake.Cut
 		u.inFlight++
 		u.lastCut = c.now
+		if both := c.units[event.Unit{Origin: u.id.Origin, WAL: u.id.WAL, Lane: event.Critical}]; both != nil {
+			c.expect(both) // before what it was learnt from is settled
+		}
 		c.say(journal.Output{To: toRoot, Kind: outSection, Body: body})
 		return nil
 	}
