@@ -23,6 +23,7 @@ type plan struct {
 	stop   int64
 	limit  int64 // until when everything must be settled
 	lines  []line
+	stops  map[string]bool // entities that really fall silent
 }
 
 // place is a relay: its region, and the relay above it, if any.
@@ -56,7 +57,7 @@ type line struct {
 // newPlan draws a plan.
 func newPlan(seed uint64, large bool) *plan {
 	r := rand.New(rand.NewPCG(seed, 0))
-	p := &plan{seed: seed, large: large, skews: map[string]int64{}}
+	p := &plan{seed: seed, large: large, skews: map[string]int64{}, stops: map[string]bool{}}
 	p.drawTree(r)
 	busy := between(r, 8*second, 16*second)
 	if large {
@@ -114,20 +115,22 @@ func (p *plan) drawTree(r *rand.Rand) {
 
 // drawSkews sets the wall clocks: most are off by little, some by minutes.
 func (p *plan) drawSkews(r *rand.Rand) {
-	skew := func(name string) {
-		p.skews[name] = between(r, -50*millisecond, 50*millisecond)
+	skew := func(name string, most int64) {
+		p.skews[name] = between(r, -50*millisecond, most/4800)
 		if chance(r, 3) {
-			p.skews[name] = between(r, -240*second, 240*second)
+			p.skews[name] = between(r, -240*second, most)
 		}
 	}
 	for i := range p.roots {
-		skew(rootName(i))
+		skew(rootName(i), 240*second)
 	}
 	for _, x := range p.relays {
-		skew(x.name)
+		// Until it hears of root time a relay goes by its own clock, and its
+		// detectors never go back: one that is ahead finds nothing for as long.
+		skew(x.name, 0)
 	}
 	for _, x := range p.agents {
-		skew(x.name)
+		skew(x.name, 240*second)
 	}
 }
 
@@ -160,12 +163,13 @@ func (p *plan) drawInput(r *rand.Rand) {
 func (p *plan) say(r *rand.Rand, a *agentPlan, source int, job string, from, pace int64) {
 	end := p.stop
 	if !p.large && chance(r, 8) {
-		end = p.stop * 2 / 3 // it really falls silent
+		end = p.stop * 2 / 3
+		p.stops[a.name+"/"+job] = true
 	}
 	for at := from; at < end; at += pace + between(r, -pace/8, pace/8) {
 		sev := event.SeverityInfo
 		signal := "note"
-		if chance(r, 12) {
+		if a.sources[source].file && chance(r, 12) { // a listener may miss the first
 			sev, signal = event.SeverityWarn, fmt.Sprintf("warn.%d", r.IntN(3))
 		}
 		p.add(r, a, source, line{at: at, entity: a.name + "/" + job, signal: signal, severity: sev, critical: chance(r, 3)})

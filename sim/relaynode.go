@@ -37,6 +37,9 @@ type relayNode struct {
 	batches  map[unitSeq]uint64 // where a batch that ends there is in the log
 	grants   []grant
 	config   []byte
+
+	saved      *image // for a rollback
+	savedBound uint64
 }
 
 type unitSeq struct {
@@ -301,6 +304,19 @@ func (r *relayNode) lose() {
 	r.tape.wipe()
 	r.forget(0)
 	r.clock.lose()
+}
+
+// save copies the disk, restore puts the copy back.
+func (r *relayNode) save() {
+	c := r.tape.image.clone()
+	r.saved, r.savedBound = &c, r.clock.bound
+}
+
+func (r *relayNode) restore() {
+	r.tape.image = r.saved.clone()
+	r.forget(r.tape.last())
+	r.clock.lose()
+	r.clock.bound = r.savedBound
 }
 
 // checkAck looks whether an fsync covers what is acknowledged as durable.

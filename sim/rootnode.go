@@ -35,7 +35,7 @@ func newRootNode(w *world, i int) *rootNode {
 	name := rootName(i)
 	r := &rootNode{machine: machine{w: w, name: name, region: "core", clock: newClockwork(w, w.plan.skews[name])}}
 	r.raft.first = 1
-	r.clock.root = func() (int64, int64, bool) { return r.rootTime(), 0, true }
+	r.clock.root = r.known
 	return r
 }
 
@@ -85,6 +85,15 @@ func (r *rootNode) rootTime() int64 {
 		}
 	}
 	return r.slew.At(r.clock.wall())
+}
+
+// known is root time for those below: nothing while no leader was heard of.
+func (r *rootNode) known() (now, bound int64, ok bool) {
+	if r.rules {
+		return r.rootTime(), 0, true
+	}
+	m, ok := r.clock.mapping()
+	return m.Point(r.clock.mono()), m.Bound, ok
 }
 
 // won goes on from the root time known so far.

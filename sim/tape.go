@@ -22,9 +22,10 @@ type record struct {
 
 // checkpoint is a core's state after a record.
 type checkpoint struct {
-	seq   uint64
-	state []byte
-	sum   event.Hash
+	seq    uint64
+	state  []byte
+	sum    event.Hash
+	oldest uint64 // record that the core needs there; 0: none
 }
 
 // image is what a disk holds: a copy can be put back later, or elsewhere.
@@ -121,9 +122,7 @@ func (t *tape) open(core journal.Core) error {
 	if err != nil {
 		return err
 	}
-	if from.seq > 0 {
-		t.oldest = uint64(core.Oldest())
-	}
+	t.oldest = from.oldest
 	t.sum = sum
 	return nil
 }
@@ -246,16 +245,15 @@ func (t *tape) checkpoint() {
 	t.grown = 0
 	w := pack.NewWriter()
 	t.core.AppendState(w)
-	t.pending = &checkpoint{seq: t.last(), state: bytes.Clone(w.Bytes()), sum: t.sum}
+	t.pending = &checkpoint{seq: t.last(), state: bytes.Clone(w.Bytes()), sum: t.sum, oldest: uint64(t.core.Oldest())}
 }
 
 // keep makes a checkpoint the newest and trims as a journal does: what neither
 // the older checkpoint nor the core, there or now, needs.
 func (t *tape) keep(c checkpoint) {
 	t.checks = append(t.checks, c)
-	oldest := uint64(t.core.Oldest())
-	needed := earlier(oldest, t.oldest)
-	t.oldest = oldest
+	needed := earlier(c.oldest, t.oldest)
+	t.oldest = c.oldest
 	if len(t.checks) < 2 {
 		return
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 
 	"pando/tree/wire"
 )
@@ -18,7 +19,7 @@ func (w *world) grow() {
 	for _, p := range w.plan.relays {
 		r := newRelayNode(w, p)
 		w.relays = append(w.relays, r)
-		if w.isMiddle(p.name) {
+		if isMiddle(p.name) {
 			r.middle = &forwarder{r: r}
 			r.middle.clear()
 		}
@@ -37,7 +38,7 @@ func (w *world) grow() {
 	}
 }
 
-func (w *world) isMiddle(name string) bool { return len(name) > 7 && name[len(name)-7:] == "/middle" }
+func isMiddle(name string) bool { return strings.HasSuffix(name, "/middle") }
 
 func (w *world) relay(name string) *relayNode {
 	for _, r := range w.relays {

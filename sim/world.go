@@ -25,6 +25,7 @@ type world struct {
 	agenda agenda
 	trace  *trace
 	oracle *oracle
+	ledger *ledger  // of the end
 	broken []string // violated invariants, as they showed
 
 	// One source of randomness for each purpose, so that a change in one
@@ -110,18 +111,14 @@ func (w *world) after(d int64, do func()) {
 	w.agenda.push(task{w.now + max(d, 0), w.next, do})
 }
 
-// runUntil lets things happen up to a moment, or until done says so or an
-// invariant is broken.
-func (w *world) runUntil(end int64, done func() bool) {
+// runUntil lets things happen up to a moment, or until an invariant is broken.
+func (w *world) runUntil(end int64) {
 	for len(w.agenda) > 0 && len(w.broken) == 0 && w.agenda[0].at <= end {
-		if done != nil && done() {
-			return
-		}
 		t := w.agenda.pop()
 		w.now = t.at
 		t.do()
 	}
-	if len(w.broken) == 0 && (done == nil || !done()) {
+	if len(w.broken) == 0 {
 		w.now = max(w.now, end)
 	}
 }
