@@ -172,7 +172,13 @@ func (p *plan) say(r *rand.Rand, a *agentPlan, source int, job string, from, pac
 		if a.sources[source].file && chance(r, 12) { // a listener may miss the first
 			sev, signal = event.SeverityWarn, fmt.Sprintf("warn.%d", r.IntN(3))
 		}
-		p.add(r, a, source, line{at: at, entity: a.name + "/" + job, signal: signal, severity: sev, critical: chance(r, 3)})
+		// A code keeps to one lane: which of two lanes is seen first is nobody's
+		// promise.
+		urgent := chance(r, 3)
+		if sev == event.SeverityWarn {
+			urgent = signal == "warn.0"
+		}
+		p.add(r, a, source, line{at: at, entity: a.name + "/" + job, signal: signal, severity: sev, critical: urgent})
 	}
 }
 
