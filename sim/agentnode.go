@@ -383,6 +383,9 @@ func (a *agentNode) restore() {
 	}
 	a.tape.image, a.log = a.saved.image.clone(), append([]logged(nil), a.saved.log...)
 	a.cut(a.tape.last())
+	for i := range a.log {
+		a.log[i].b.synced = true
+	}
 	a.clock.lose()
 	a.clock.bound = a.saved.bound
 }

@@ -103,7 +103,7 @@ func (w *world) checkLevels() {
 	if n := w.net.queued(); n > 0 {
 		w.fault("%d messages wait for a way", n)
 	}
-	if n, most := len(w.net.conns), 2*len(w.agents)+len(w.relays); n > most {
+	if n, most := len(w.net.conns), 3*len(w.agents)+2*len(w.relays); n > most {
 		w.fault("%d sessions, at most %d are of use", n, most)
 	}
 }

@@ -73,14 +73,6 @@ func (c *clockwork) rootNow() (now, bound int64, ok bool) {
 	return m.Point(mono), m.Bound, true
 }
 
-// reading is root time if it is known, else the wall clock.
-func (c *clockwork) reading() int64 {
-	if now, _, ok := c.rootNow(); ok {
-		return now
-	}
-	return c.wall()
-}
-
 func (c *clockwork) physical() int64 {
 	now, _, ok := c.rootNow()
 	if !ok {

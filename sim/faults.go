@@ -107,9 +107,6 @@ func (f *fault) choose(r *rand.Rand, c cast) {
 	case reboot, setClock:
 		f.victim = pick(r, slices.Concat(edge, c.middles))
 		f.amount = between(r, -300*second, 300*second)
-		if !slices.Contains(c.agents, f.victim) {
-			f.amount = -max(f.amount, -f.amount) // see drawSkews
-		}
 	case stallDisk:
 		f.victim = pick(r, slices.Concat(edge, c.roots))
 	case cutWay:

@@ -24,7 +24,9 @@ type oracle struct {
 	closed   map[event.Unit]uint64 // how far a unit was settled when it was closed
 	settled  map[event.Unit]uint64 // as committed
 	owners   map[event.Unit]custody.Owner
-	rules    []rule // of root time, oldest first
+	timeless map[string]bool // origins that sent batches without a clock mapping
+	slack    int64           // that changes of leader add to the error of times
+	rules    []rule          // of root time, oldest first
 }
 
 // batch is one batch as its agent appended it.
@@ -47,7 +49,7 @@ type fate struct {
 }
 
 func newOracle(w *world) *oracle {
-	o := &oracle{w: w, byValue: make(map[float64]int, len(w.plan.lines)), batches: map[event.Hash]*batch{}, ofOrigin: map[string][]event.Unit{},
+	o := &oracle{w: w, byValue: make(map[float64]int, len(w.plan.lines)), batches: map[event.Hash]*batch{}, ofOrigin: map[string][]event.Unit{}, timeless: map[string]bool{},
 		state: make([]fate, len(w.plan.lines)), closed: map[event.Unit]uint64{},
 		settled: map[event.Unit]uint64{}, owners: map[event.Unit]custody.Owner{}}
 	for i := range w.plan.lines {
@@ -138,8 +140,17 @@ type rule struct {
 	slew clock.Slew
 }
 
+// slewSlack is how far root time may part from what estimators reckon with
+// after a change of leader: it is slewed ten times faster than clocks drift,
+// and a sample counts for sixteen exchanges.
+const slewSlack = 16 * pingEvery / 1_000_000 * clock.DefaultSlewPPM
+
 // rule takes note that a root leads from now on.
 func (o *oracle) rule(r *rootNode) {
+	if was, ok := o.rootTime(o.w.now); ok {
+		now := r.slew.At(r.clock.wall())
+		o.slack += max(now-was, was-now) + slewSlack
+	}
 	o.rules = append(o.rules, rule{o.w.now, r.clock, r.slew})
 }
 
@@ -157,7 +168,12 @@ func (o *oracle) rootTime(t int64) (int64, bool) {
 // intervals that the mapping beside it states.
 func (w *world) checkTimes(who string, m *wire.Batch) {
 	b := w.oracle.batches[event.Chain(m.Before, m.Bytes)]
-	if b == nil || !m.Mapped {
+	if b == nil {
+		return
+	}
+	if !m.Mapped {
+		o := w.oracle
+		o.timeless[b.unit.Origin] = true
 		return
 	}
 	for i := range b.events {
@@ -166,7 +182,7 @@ func (w *world) checkTimes(who string, m *wire.Batch) {
 		}
 		at, ok := w.oracle.rootTime(epoch + w.plan.lines[b.lines[i][0]].at)
 		iv, _ := b.events[i].Time(m.Map)
-		if !ok || at >= iv.Lo && at <= iv.Hi {
+		if slack := w.oracle.slack; !ok || at+slack >= iv.Lo && at-slack <= iv.Hi {
 			continue
 		}
 		w.fault("%s: event %d of %s was at root time %d, its interval is [%d, %d]", who, b.first+uint64(i), b.unit, at-epoch, iv.Lo-epoch, iv.Hi-epoch)

@@ -115,22 +115,20 @@ func (p *plan) drawTree(r *rand.Rand) {
 
 // drawSkews sets the wall clocks: most are off by little, some by minutes.
 func (p *plan) drawSkews(r *rand.Rand) {
-	skew := func(name string, most int64) {
-		p.skews[name] = between(r, -50*millisecond, most/4800)
+	skew := func(name string) {
+		p.skews[name] = between(r, -50*millisecond, 50*millisecond)
 		if chance(r, 3) {
-			p.skews[name] = between(r, -240*second, most)
+			p.skews[name] = between(r, -240*second, 240*second)
 		}
 	}
 	for i := range p.roots {
-		skew(rootName(i), 240*second)
+		skew(rootName(i))
 	}
 	for _, x := range p.relays {
-		// Until it hears of root time a relay goes by its own clock, and its
-		// detectors never go back: one that is ahead finds nothing for as long.
-		skew(x.name, 0)
+		skew(x.name)
 	}
 	for _, x := range p.agents {
-		skew(x.name, 240*second)
+		skew(x.name)
 	}
 }
 
@@ -169,7 +167,8 @@ func (p *plan) say(r *rand.Rand, a *agentPlan, source int, job string, from, pac
 	for at := from; at < end; at += pace + between(r, -pace/8, pace/8) {
 		sev := event.SeverityInfo
 		signal := "note"
-		if a.sources[source].file && chance(r, 12) { // a listener may miss the first
+		known := at > 4*second && at < 5500*millisecond        // or not, by milliseconds
+		if a.sources[source].file && !known && chance(r, 12) { // a listener may miss the first
 			sev, signal = event.SeverityWarn, fmt.Sprintf("warn.%d", r.IntN(3))
 		}
 		// A code keeps to one lane: which of two lanes is seen first is nobody's

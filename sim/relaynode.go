@@ -37,6 +37,7 @@ type relayNode struct {
 	batches  map[unitSeq]uint64 // where a batch that ends there is in the log
 	grants   []grant
 	config   []byte
+	reckoned relay.Reckoning
 
 	saved      *image // for a rollback
 	savedBound uint64
@@ -109,6 +110,7 @@ func (r *relayNode) start() {
 			}
 			r.record(rec)
 		}
+		r.reckoned = relay.Reckon(r.core, r.clock.mono())
 		r.after(tickEvery, r.tick)
 		r.after(directoryEvery, r.tellDirectory)
 	}
@@ -120,14 +122,28 @@ func (r *relayNode) record(rec relay.Record) (uint64, error) {
 }
 
 func (r *relayNode) tick() {
-	r.record(relay.TickRecord(r.clock.reading()))
+	if now, ok := r.now(); ok {
+		r.record(relay.TickRecord(now))
+	}
 	r.after(tickEvery, r.tick)
+}
+
+// now is root time, known or reckoned. A relay with a new log waits for it; the
+// product's gives up after a while, and goes by a clock that may be wrong.
+func (r *relayNode) now() (int64, bool) {
+	if now, _, ok := r.clock.rootNow(); ok {
+		return now, true
+	}
+	return r.reckoned.Now(r.clock.mono())
 }
 
 // accept takes a new session.
 func (r *relayNode) accept(e *end) error {
 	if r.middle != nil {
 		return r.middle.accept(e)
+	}
+	if _, ok := r.now(); !ok {
+		return errTimeout
 	}
 	r.next++
 	c := &child{id: r.next, e: e}
@@ -198,7 +214,11 @@ func (r *relayNode) batch(c *child, ch channel, body []byte) error {
 	if ch == bulk {
 		lane = event.Bulk
 	}
-	rec, err := relay.BatchRecord(c.id, lane, r.clock.reading(), body)
+	now, _ := r.now()
+	if _, _, known := r.clock.rootNow(); !known {
+		r.w.oracle.timeless[c.e.peer().m.name] = true
+	}
+	rec, err := relay.BatchRecord(c.id, lane, now, body)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"errors"
 	"io"
 	"time"
 
@@ -166,16 +165,20 @@ func (u *uplink) serve(e *end) {
 	u.policy.SetParent(e.peer().m.name)
 	e.down = func(string) { u.over(e, began) }
 	e.handle = func(ch channel, m transport.Message) {
-		if err := u.hear(m); err != nil {
-			u.a.w.say(u.a.name, "session ends: %v", err)
-			newWAL := agent.NeedsNewWAL(err)
-			e.breaks(err.Error())
-			if newWAL {
-				u.a.replace()
-			}
+		if err := u.hear(m); err != nil && u.parent == e {
+			u.broken(err)
 		}
 	}
 	e.send(control, wire.Encode(u.a.hand.Open(u.a.core, u.nextTerm())))
+}
+
+// broken ends the parent's session for a reason that may ask for a new log.
+func (u *uplink) broken(err error) {
+	u.a.w.say(u.a.name, "session ends: %v", err)
+	u.parent.breaks(err.Error())
+	if agent.NeedsNewWAL(err) {
+		u.a.after(0, u.a.replace)
+	}
 }
 
 // over takes note that the parent's session is gone.
@@ -339,8 +342,6 @@ func (u *uplink) pump() {
 	}
 }
 
-var errGap = errors.New("the log has a gap")
-
 // sendNext sends a lane's next batch; io.EOF means that there is none yet.
 func (u *uplink) sendNext(l event.Lane, ch channel) error {
 	a, c := u.a, &u.cursors[l]
@@ -367,8 +368,8 @@ func (u *uplink) sendNext(l event.Lane, ch channel) error {
 		}
 		before := c.chain
 		if h.First > out.Next {
-			a.w.fault("%s: %v before %d, %d is next", h.Unit, errGap, h.First, out.Next)
-			return errGap
+			u.broken(agent.GapError(l, out.Next, h.First))
+			return transport.ErrClosed
 		}
 		c.chain = event.Chain(before, body)
 		if h.First < out.Next {
