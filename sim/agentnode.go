@@ -38,7 +38,8 @@ type agentNode struct {
 	queued [event.Lanes][]int            // lines in the gather, not in a batch
 	lost   [event.Lanes]map[string][]int // lines that were dropped, by source; no batch says so yet
 	log    []logged                      // every batch of the log as it is, trimmed ones too
-	saved  *saved                        // an image of the disk, for a rollback
+	enc    event.Encoder
+	saved  *saved // an image of the disk, for a rollback
 }
 
 // logged is where a batch is in the log.
@@ -158,7 +159,7 @@ func (a *agentNode) append(t agent.Taken) bool {
 		a.w.fault("%s: %v", a.name, err)
 		return false
 	}
-	body, err := b.Encode(nil)
+	body, err := a.enc.Encode(nil, b)
 	if err != nil {
 		a.w.fault("%s: %v", a.name, err)
 		return false

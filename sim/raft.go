@@ -16,7 +16,7 @@ const (
 	electAfter  = 500 * millisecond
 	leaseLimit  = 250 * millisecond
 	electEvery  = 50 * millisecond
-	appendEvery = 50 * millisecond
+	appendEvery = 80 * millisecond
 	packEvery   = 500 * microsecond
 	// snapshotEvery is the mean distance of snapshots in applied entries, and
 	// trailing how many entries stay behind one: few, so that a root that was

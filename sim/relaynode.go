@@ -13,7 +13,7 @@ import (
 const (
 	// tickEvery is the pace of a relay's ticks: coarser than the product's,
 	// since each is a record.
-	tickEvery = 50 * millisecond
+	tickEvery = 100 * millisecond
 	// farewell is how long a child has to act on a refusal.
 	farewell = second
 	// directoryEvery is how often a relay tells its children of the others.

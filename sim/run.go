@@ -70,7 +70,7 @@ func (w *world) compareFindings(calm *world) {
 		case slices.Contains(calm.findings, f):
 		case f.detector == anomaly.DetectorSilence && w.plan.stops[f.entity]:
 		case f.detector == anomaly.DetectorFirstSeen && w.missed(f):
-		case f.detector == anomaly.DetectorRule && w.timeless(f):
+		case f.detector != anomaly.DetectorSilence && w.timeless(f):
 		default:
 			w.fault("found only with faults: %s", f)
 		}

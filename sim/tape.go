@@ -61,6 +61,7 @@ type tape struct {
 	queue   []said
 	oldest  uint64 // what the core needed at the last checkpoint; 0: nothing
 	grown   int    // records since the last checkpoint
+	scratch []byte // of chain
 
 	sheds   func(uint8) bool
 	full    bool
@@ -141,7 +142,7 @@ func (t *tape) replay(core journal.Core, from checkpoint) (event.Hash, error) {
 	sum := from.sum
 	for seq := from.seq + 1; seq <= t.last(); seq++ {
 		r := &t.recs[seq-t.first]
-		if err := core.Step(wal.Seq(seq), r.kind, r.body, func(o journal.Output) { sum = chainOutput(sum, o) }); err != nil {
+		if err := core.Step(wal.Seq(seq), r.kind, r.body, func(o journal.Output) { sum = t.chain(sum, o) }); err != nil {
 			return sum, fmt.Errorf("replay from %d, record %d of kind %d: %w", from.seq, seq, r.kind, err)
 		}
 		if sum != r.sum {
@@ -151,13 +152,14 @@ func (t *tape) replay(core journal.Core, from checkpoint) (event.Hash, error) {
 	return sum, nil
 }
 
-func chainOutput(sum event.Hash, o journal.Output) event.Hash {
-	b := make([]byte, 0, 512)
-	b = append(b, sum[:]...)
+// chain continues the sum of a tape's outputs.
+func (t *tape) chain(sum event.Hash, o journal.Output) event.Hash {
+	b := append(t.scratch[:0], sum[:]...)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(o.To)))
 	b = append(b, o.To...)
 	b = append(b, o.Kind)
 	b = append(b, o.Body...)
+	t.scratch = b
 	return sha256.Sum256(b)
 }
 
@@ -170,7 +172,7 @@ func (t *tape) append(kind uint8, body []byte) (uint64, error) {
 	seq := t.last()
 	t.w.say(t.name, "append %d kind %d %d bytes", seq, kind, len(body))
 	err := t.core.Step(wal.Seq(seq), kind, body, func(o journal.Output) {
-		t.sum = chainOutput(t.sum, o)
+		t.sum = t.chain(t.sum, o)
 		t.queue = append(t.queue, said{seq, o})
 	})
 	if err != nil {
