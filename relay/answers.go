@@ -70,6 +70,7 @@ func (c *core) claimed(body []byte) error {
 		if err := c.cut(u); err != nil {
 			return err
 		}
+		c.forget(u)
 	}
 	if s := c.sessionOf(m.Origin, m.WAL); s != nil && m.Granted && s.fresh && m.Term == s.term {
 		c.tell(s.id, &wire.Claimed{WAL: m.WAL, Positions: m.Positions})

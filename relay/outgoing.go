@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"slices"
+
 	"pando/internal/pack"
 	"pando/stream"
 	"pando/stream/anomaly"
@@ -68,6 +70,7 @@ func (u *Outgoing) Put(o journal.Output) {
 	case outExpect:
 		r := pack.NewReader(o.Body)
 		x := wire.Expect{Unit: stream.ReadUnit(r), Term: readTerm(r), Known: anomaly.ReadExpectations(r)}
+		u.expect = slices.DeleteFunc(u.expect, func(old expectation) bool { return old.known.Unit == x.Unit })
 		u.expect = append(u.expect, expectation{x, len(o.Body)})
 	case outNamed:
 		r := pack.NewReader(o.Body)
@@ -87,17 +90,6 @@ func (u *Outgoing) request(m transport.Message) {
 func (u *Outgoing) Due() []transport.Message {
 	out := u.requests
 	u.requests = nil
-	if !u.digest && len(u.sections) > 0 {
-		n, bytes := 0, 0
-		for n < len(u.sections) && n < maxSectionsPerDigest && (n == 0 || bytes+len(u.sections[n]) <= maxDigest) {
-			bytes += len(u.sections[n])
-			n++
-		}
-		u.id++
-		out = append(out, wire.Encode(&wire.Digest{ID: u.id, Sections: u.sections[:n]}))
-		u.sections = u.sections[n:]
-		u.digest = true
-	}
 	if !u.telling && len(u.findings)+len(u.expect)+len(u.named) > 0 {
 		m := wire.Findings{}
 		n := min(len(u.findings), maxFindingsPerMessage)
@@ -119,6 +111,18 @@ func (u *Outgoing) Due() []transport.Message {
 		m.ID = u.id
 		out = append(out, wire.Encode(&m))
 		u.telling = true
+	}
+	// Sections wait for the expectations that they taught.
+	if !u.digest && len(u.sections) > 0 && len(u.expect) == 0 {
+		n, bytes := 0, 0
+		for n < len(u.sections) && n < maxSectionsPerDigest && (n == 0 || bytes+len(u.sections[n]) <= maxDigest) {
+			bytes += len(u.sections[n])
+			n++
+		}
+		u.id++
+		out = append(out, wire.Encode(&wire.Digest{ID: u.id, Sections: u.sections[:n]}))
+		u.sections = u.sections[n:]
+		u.digest = true
 	}
 	return out
 }

@@ -40,6 +40,8 @@ type Relay struct {
 	tap      tap.Hub
 	count    *metrics
 
+	reckoned Reckoning // set once, by New
+
 	credit  *pool
 	twice   ops.Seldom  // of log lines about one WAL id in two live sessions
 	crowded atomic.Bool // more batches wait for settlement than memory is meant for
@@ -127,6 +129,7 @@ func (r *Relay) openJournal(dir string) error {
 	j.View(func(journal.Core) {
 		changed = !bytes.Equal(c.config, config)
 		c.seen, c.found = r.seen, r.found
+		r.reckoned = Reckon(Core{c}, r.clock.Mono())
 	})
 	if changed {
 		_, err = j.Append(recConfig, config, false)
@@ -229,6 +232,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 
 // ticks tells the core the time.
 func (r *Relay) ticks(ctx context.Context) error {
+	r.awaitTime(ctx)
 	t := time.NewTicker(r.opts.TickEvery)
 	defer t.Stop()
 	for {
@@ -236,11 +240,42 @@ func (r *Relay) ticks(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			if _, err := r.journal.Append(recTick, encodeTick(r.clock.Now()), false); err != nil && !errors.Is(err, wal.ErrFull) {
+			if _, err := r.journal.Append(recTick, encodeTick(r.now()), false); err != nil && !errors.Is(err, wal.ErrFull) {
 				return err
 			}
 		}
 	}
+}
+
+// timeGrace is how long a relay with a new log waits for root time before it
+// begins by its own clock: it may start a region that has no root yet.
+const timeGrace = 2 * time.Second
+
+// awaitTime waits until root time is known, or reckoned, or the grace is over.
+func (r *Relay) awaitTime(ctx context.Context) {
+	const pause = 5 * time.Millisecond
+	for range timeGrace / pause {
+		_, _, known := r.clock.Root()
+		if _, reckoned := r.reckoned.Now(r.clock.Mono()); known || reckoned {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// now is root time as far as it is known here.
+func (r *Relay) now() int64 {
+	if now, _, ok := r.clock.Root(); ok {
+		return now
+	}
+	if now, ok := r.reckoned.Now(r.clock.Mono()); ok {
+		return now
+	}
+	return r.opts.Wall()
 }
 
 // seen is the core's window for people who watch. It is called for every

@@ -63,6 +63,7 @@ const (
 )
 
 func (r *Relay) accept(ctx context.Context) error {
+	r.awaitTime(ctx)
 	var all sync.WaitGroup
 	defer all.Wait()
 	for {
@@ -255,7 +256,7 @@ func (r *Relay) batches(ctx context.Context, c *child, lane transport.Lane) {
 			c.s.Close(err.Error())
 			return
 		}
-		at, ok := r.append(recBatch, encodeArrival(c.id, uint8(lane), r.clock.Now(), m.Body), lane == transport.LaneCritical)
+		at, ok := r.append(recBatch, encodeArrival(c.id, uint8(lane), r.now(), m.Body), lane == transport.LaneCritical)
 		if !ok {
 			c.s.Close("this relay's log takes nothing")
 			return

@@ -101,7 +101,7 @@ func New(o Options) (_ *Root, err error) {
 	if err := o.FS.MkdirAll(o.Dir); err != nil {
 		return nil, fmt.Errorf("root: %w", err)
 	}
-	r.clock, err = rootclock.New(rootclock.Options{Dir: o.Dir, FS: o.FS, Wall: r.time.Now, Root: true, Logger: r.log})
+	r.clock, err = rootclock.New(rootclock.Options{Dir: o.Dir, FS: o.FS, Wall: r.time.Now, Root: r.time.Root, Logger: r.log})
 	if err != nil {
 		return nil, fmt.Errorf("root: %w", err)
 	}
