@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"pando/event"
 	"pando/internal/pack"
@@ -51,13 +52,14 @@ func (s *state) claim(relay string, m *wire.Claim) (a *wire.ClaimAnswer, cloned 
 }
 
 // originOf returns a copy of the origin that may be changed, a new one if it
-// is unknown, or nil if there are too many.
+// is unknown, or nil if there are too many, or its name could not be read back
+// from a snapshot.
 func (s *state) originOf(name string) *origin {
 	if o, ok := s.origins.Get(name); ok {
 		next := *o
 		return &next
 	}
-	if name == "" || s.origins.Len() >= MaxOrigins {
+	if name == "" || len(name) > event.MaxName || !utf8.ValidString(name) || s.origins.Len() >= MaxOrigins {
 		return nil
 	}
 	return &origin{}
