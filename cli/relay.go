@@ -20,10 +20,10 @@ import (
 type relayConfig struct {
 	Common    roleConfig     `yaml:",inline"`
 	Log       logConfig      `yaml:",inline"`
-	Listen    string         `yaml:"listen"`    // transport address for agents
+	Listen    string         `yaml:"listen"`    // transport address for children
 	Advertise string         `yaml:"advertise"` // the same as agents reach it, if that is not where it listens
 	Weight    uint32         `yaml:"weight"`    // share of agents against other relays
-	Roots     []string       `yaml:"roots"`     // transport addresses of roots
+	Parents   []string       `yaml:"parents"`   // transport addresses of roots, or of relays of a higher tier
 	Tick      Duration       `yaml:"tick"`      // between steps of the detectors
 	Gossip    *gossipConfig  `yaml:"gossip"`    // absent: the relay is alone in its region
 	Detectors anomaly.Config `yaml:"detectors"`
@@ -45,7 +45,8 @@ func newRelay(e *env) *cobra.Command {
 		Long: `Run a relay. It takes events over from the agents of its region, makes them
 durable, lets detectors look at them, and hands counts and findings to the root.
 Relays of one region find each other by gossip, so that agents can move from one
-to another. SIGTERM stops it gracefully, SIGHUP makes it read renewed
+to another. Its parents are roots, or relays of a region above its own (eu is
+above eu.fra), which pass on what it says. SIGTERM stops it gracefully, SIGHUP makes it read renewed
 certificates.`,
 		Example: `  pando relay --config /etc/pando/relay.yaml
   pando relay --config relay.yaml --listen 10.0.0.7:7070`,
@@ -59,7 +60,7 @@ certificates.`,
 		},
 	}
 	addRoleFlags(cmd, &flags)
-	cmd.Flags().StringVar(&flags.listen, "listen", "", "transport address for agents, instead of the file's listen")
+	cmd.Flags().StringVar(&flags.listen, "listen", "", "transport address for children, instead of the file's listen")
 	return cmd
 }
 
@@ -82,8 +83,8 @@ func loadRelay(path string, flags *roleFlags) (*relayConfig, relay.Options, erro
 	opts.Credentials = c.Common.check(transport.RoleRelay, faults)
 	faults.address("listen", c.Listen, false) // that it is there is the role's to demand
 	faults.address("advertise", c.Advertise, false)
-	faults.addresses("roots", c.Roots)
-	opts.Dir, opts.Listen, opts.Advertise, opts.Roots = c.Common.Dir, c.Listen, c.Advertise, c.Roots
+	faults.addresses("parents", c.Parents)
+	opts.Dir, opts.Listen, opts.Advertise, opts.Parents = c.Common.Dir, c.Listen, c.Advertise, c.Parents
 	opts.SegmentBytes, opts.MaxBytes = int64(c.Log.SegmentBytes), int64(c.Log.MaxBytes)
 	opts.Weight, opts.TickEvery, opts.Detectors = c.Weight, time.Duration(c.Tick), c.Detectors
 	opts.Gossip = c.Gossip.options(path, c.Common.Dir, opts.Credentials, faults)

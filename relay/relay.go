@@ -58,6 +58,7 @@ func New(o Options) (_ *Relay, err error) {
 	r := &Relay{opts: o, name: o.Credentials.Identity().Node(), count: newMetrics(o.Registerer),
 		sessions: map[uint64]*child{}, reports: map[string]report{}}
 	r.log = o.Logger.With("node", r.name)
+	r.upstream = newUpstream(r)
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("relay: %w", errors.Join(err, r.release()))
@@ -85,10 +86,9 @@ func New(o Options) (_ *Relay, err error) {
 			return nil, err
 		}
 	}
-	r.upstream = newUpstream(r)
 	topts := r.transport()
-	r.up, err = uplink.New(uplink.Options{Self: o.Credentials.Identity(), Seeds: o.Roots, Transport: topts,
-		Epoch: uint64(o.Wall()), Logger: r.log, Serve: r.upstream.serve})
+	r.up, err = uplink.New(uplink.Options{Self: o.Credentials.Identity(), Seeds: o.Parents, Transport: topts,
+		Epoch: uint64(o.Wall()), Standby: true, Rooted: true, Logger: r.log, Serve: r.upstream.serve})
 	return r, err
 }
 
@@ -140,6 +140,7 @@ func (r *Relay) transport() transport.Options {
 func (r *Relay) listen() (err error) {
 	t := r.transport()
 	t.Sample = nil // of dialed sessions only
+	t.Admit = r.admit
 	r.listener, err = transport.Listen(r.opts.Listen, t)
 	return err
 }
@@ -207,6 +208,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	<-run.Done()
 	_ = r.listener.Close()
 	r.closeSessions("relay stops")
+	r.upstream.closeBelow("relay stops")
 	front.Wait()
 	stop()
 	back.Wait()

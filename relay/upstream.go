@@ -5,6 +5,9 @@ package relay
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,20 +21,25 @@ import (
 
 // upstream puts what the core says to the root into messages and takes the
 // answers back into the log. One digest and one message of findings is under
-// way at a time; what comes meanwhile shares the next one.
+// way at a time; what comes meanwhile shares the next one. What relays below
+// have to say joins it here (see passing.go) and leaves nothing behind.
 type upstream struct {
 	r *Relay
 
 	mu       sync.Mutex
-	live     bool // the core was told that the root is connected
+	live     bool     // the core was told that there is a root
+	life     uint64   // counts the times that there was one
+	path     []string // nodes above, nearest first; a root at the end while live
 	requests []transport.Message
 	sections [][]byte
 	findings []anomaly.Finding
 	expect   []expectation
-	digest   bool // a digest is under way
-	telling  bool // findings are under way
+	digest   uint64    // id of the digest under way, or 0
+	flight   []*parcel // whose its sections are; nil: the core's
+	telling  uint64    // id of the findings under way, or 0
 	told     []receipt
 	id       uint64
+	below    below
 	wake     chan struct{} // capacity 1
 }
 
@@ -51,10 +59,12 @@ const (
 	maxRequests = maxUnits
 )
 
-func newUpstream(r *Relay) *upstream { return &upstream{r: r, wake: make(chan struct{}, 1)} }
+func newUpstream(r *Relay) *upstream {
+	return &upstream{r: r, wake: make(chan struct{}, 1), below: newBelow()}
+}
 
-// put takes one output of the core. Without a session it is dropped: the core
-// says it again when the next one is up.
+// put takes one output of the core. Without a root it is dropped: the core
+// says it again when there is one.
 func (u *upstream) put(o journal.Output) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -86,48 +96,100 @@ func (u *upstream) nudge() {
 	}
 }
 
-// serve uses one session with a root.
+// serve uses one session with a parent. A root is what it is; a relay says
+// whether it has one, and says so again when that changes.
 func (u *upstream) serve(ctx context.Context, s *transport.Session) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	u.mu.Lock()
-	u.reset()
-	u.live = true
-	u.mu.Unlock()
-	if _, err := u.r.journal.Append(recUplink, encodeNumbers(1), true); err != nil {
-		u.r.log.Error("append to the log", "error", err)
-		s.Close("this relay's log takes nothing")
+	parent := s.Peer()
+	above := &wire.Uplink{Life: 1}
+	var err error
+	if parent.Role == transport.RoleRelay {
+		above.Life = 0
+		err = s.SendControl(ctx, wire.Encode(&wire.Uplink{}))
+	}
+	if err = errors.Join(err, u.stand(parent.Node(), above)); err != nil {
+		s.Close(err.Error())
 	}
 	var sender sync.WaitGroup
 	sender.Go(func() {
 		defer cancel()
 		u.send(ctx, s)
 	})
-	for {
-		m, err := s.ReceiveControl(ctx)
-		if err != nil {
+	for err == nil {
+		var m transport.Message
+		if m, err = s.ReceiveControl(ctx); err != nil {
 			break
 		}
-		if err := u.answer(m); err != nil {
-			u.r.log.Warn("session with the root ends", "root", s.Peer().Node(), "error", err)
+		if m.Kind == wire.KindUplink && parent.Role == transport.RoleRelay {
+			above, err = u.hear(parent.Node(), above, m.Body)
+		} else {
+			err = u.answer(m)
+		}
+		if err != nil {
+			u.r.log.Warn("session with the parent ends", "parent", parent.Node(), "error", err)
 			s.Close(err.Error())
-			break
 		}
 	}
 	cancel()
 	sender.Wait()
-	u.mu.Lock()
-	u.live = false
-	u.reset()
-	u.mu.Unlock()
-	if _, err := u.r.journal.Append(recUplink, encodeNumbers(0), true); err != nil {
+	if err := u.stand("", nil); err != nil {
 		u.r.log.Error("append to the log", "error", err)
 	}
 }
 
+// hear takes a parent's word on how it is connected upwards.
+func (u *upstream) hear(parent string, last *wire.Uplink, body []byte) (*wire.Uplink, error) {
+	m := &wire.Uplink{}
+	if err := wire.Decode(body, m); err != nil {
+		return last, err
+	}
+	if m.Life == last.Life && slices.Equal(m.Path, last.Path) {
+		return last, nil
+	}
+	if slices.Contains(m.Path, u.r.name) {
+		u.r.count.refused.WithLabelValues("loop").Inc()
+		return last, fmt.Errorf("%w: this relay is above %s", errLoop, parent)
+	}
+	if len(m.Path) >= wire.MaxPath {
+		u.r.count.refused.WithLabelValues("loop").Inc()
+		return last, fmt.Errorf("%w: %d nodes are above %s", errLoop, len(m.Path), parent)
+	}
+	return m, u.stand(parent, m)
+}
+
+// stand takes note of how this relay is connected upwards, and tells the core
+// and the relays below. Whatever had no answer is forgotten: who said it says
+// it again. Without a parent, above is nil.
+func (u *upstream) stand(parent string, above *wire.Uplink) error {
+	u.mu.Lock()
+	was := u.live
+	u.reset()
+	u.path, u.live = nil, false
+	if above != nil {
+		u.path, u.live = append([]string{parent}, above.Path...), above.Life != 0
+	}
+	up := uint64(0)
+	if u.live {
+		up = 1
+		u.life++
+	}
+	u.tellBelow()
+	u.mu.Unlock()
+	u.r.up.SetRooted(up == 1)
+	if up == 0 && !was {
+		return nil
+	}
+	if _, ok := u.r.append(recUplink, encodeNumbers(up), true); !ok {
+		return errLog
+	}
+	return nil
+}
+
 func (u *upstream) reset() {
 	u.requests, u.sections, u.findings, u.expect, u.told = nil, nil, nil, nil, nil
-	u.digest, u.telling = false, false
+	u.digest, u.flight, u.telling = 0, nil, 0
+	u.below.reset()
 }
 
 // send sends what waits, whenever it may.
@@ -153,69 +215,60 @@ func (u *upstream) due() []transport.Message {
 	defer u.mu.Unlock()
 	out := u.requests
 	u.requests = nil
-	if !u.digest && len(u.sections) > 0 {
-		n, bytes := 0, 0
-		for n < len(u.sections) && n < maxSectionsPerDigest && (n == 0 || bytes+len(u.sections[n]) <= maxDigest) {
-			bytes += len(u.sections[n])
-			n++
-		}
-		u.id++
-		out = append(out, wire.Encode(&wire.Digest{ID: u.id, Sections: u.sections[:n]}))
-		u.sections = u.sections[n:]
-		u.digest = true
+	if m, ok := u.pack(); ok {
+		out = append(out, m)
 	}
-	if !u.telling && len(u.findings)+len(u.expect) > 0 {
-		m := wire.Findings{}
-		n := min(len(u.findings), maxFindingsPerMessage)
-		m.Findings, u.findings = u.findings[:n:n], u.findings[n:]
-		u.told = nil
-		for i := range m.Findings {
-			u.told = append(u.told, receipt{ID: m.Findings[i].ID, Revision: m.Findings[i].Revision})
-		}
-		for size := 0; len(u.expect) > 0 && len(m.Expect) < maxFindingsPerMessage; u.expect = u.expect[1:] {
-			if size += u.expect[0].size; size > maxDigest && len(m.Expect) > 0 {
-				break
-			}
-			m.Expect = append(m.Expect, u.expect[0].known)
-		}
-		u.id++
-		m.ID = u.id
-		out = append(out, wire.Encode(&m))
-		u.telling = true
+	if m, ok := u.tell(); ok {
+		out = append(out, m)
 	}
-	return out
+	return u.passUp(out)
 }
 
-// answer takes one message of the root.
+// tell puts findings and expectations into the next message.
+func (u *upstream) tell() (transport.Message, bool) {
+	if u.telling != 0 || len(u.findings)+len(u.expect) == 0 {
+		return transport.Message{}, false
+	}
+	m := wire.Findings{}
+	n := min(len(u.findings), maxFindingsPerMessage)
+	m.Findings, u.findings = u.findings[:n:n], u.findings[n:]
+	u.told = nil
+	for i := range m.Findings {
+		u.told = append(u.told, receipt{ID: m.Findings[i].ID, Revision: m.Findings[i].Revision})
+	}
+	for size := 0; len(u.expect) > 0 && len(m.Expect) < maxFindingsPerMessage; u.expect = u.expect[1:] {
+		if size += u.expect[0].size; size > maxDigest && len(m.Expect) > 0 {
+			break
+		}
+		m.Expect = append(m.Expect, u.expect[0].known)
+	}
+	u.id++
+	m.ID, u.telling = u.id, u.id
+	return wire.Encode(&m), true
+}
+
+// answer takes one message of the parent. Answers are to requests under way:
+// what was asked before this relay stood as it does now has none any more.
 func (u *upstream) answer(m transport.Message) error {
 	switch m.Kind {
-	case wire.KindClaimAnswer:
-		if err := wire.Decode(m.Body, &wire.ClaimAnswer{}); err != nil {
+	case wire.KindClaimAnswer, wire.KindDigestAnswer, wire.KindDone:
+		answer, id, err := wire.Answer(m.Kind, m.Body)
+		switch {
+		case err != nil:
 			return err
+		case *id >= passedIDs:
+			return u.passDown(m.Kind, answer, id)
 		}
-		return u.record(recClaimed, m.Body)
-	case wire.KindDigestAnswer:
-		var a wire.DigestAnswer
-		if err := wire.Decode(m.Body, &a); err != nil {
-			return err
+		switch a := answer.(type) {
+		case *wire.ClaimAnswer:
+			return u.record(recClaimed, m.Body)
+		case *wire.DigestAnswer:
+			if a.ID == 0 { // questions have no id
+				return u.record(recJudged, m.Body)
+			}
+			return u.judged(a)
 		}
-		if a.ID != 0 { // questions have no id
-			u.mu.Lock()
-			u.digest = false
-			u.mu.Unlock()
-			u.nudge()
-		}
-		return u.record(recJudged, m.Body)
-	case wire.KindDone:
-		u.mu.Lock()
-		told := u.told
-		u.told, u.telling = nil, false
-		u.mu.Unlock()
-		u.nudge()
-		if len(told) == 0 {
-			return nil
-		}
-		return u.record(recReceived, encodeReceipts(told))
+		return u.received(*id)
 	case wire.KindDirectory:
 		var d wire.Directory
 		if err := wire.Decode(m.Body, &d); err != nil {
@@ -226,6 +279,23 @@ func (u *upstream) answer(m transport.Message) error {
 	return nil
 }
 
+// received takes the answer to findings.
+func (u *upstream) received(id uint64) error {
+	u.mu.Lock()
+	if id != u.telling {
+		u.mu.Unlock()
+		return nil
+	}
+	told := u.told
+	u.told, u.telling = nil, 0
+	u.mu.Unlock()
+	u.nudge()
+	if len(told) == 0 {
+		return nil
+	}
+	return u.record(recReceived, encodeReceipts(told))
+}
+
 func (u *upstream) record(kind uint8, body []byte) error {
 	if _, ok := u.r.append(kind, body, true); !ok {
 		return errLog
@@ -233,7 +303,8 @@ func (u *upstream) record(kind uint8, body []byte) error {
 	return nil
 }
 
-// sendStatus tells the root how this relay and its children are.
+// sendStatus tells the root how this relay and its agents are, and what relays
+// below said of themselves meanwhile.
 func (u *upstream) sendStatus() {
 	u.mu.Lock()
 	live := u.live
@@ -242,13 +313,15 @@ func (u *upstream) sendStatus() {
 		return
 	}
 	doc, err := json.Marshal(u.r.Report())
-	if err != nil || len(doc) > wire.MaxStatus {
-		return
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.requests) < maxRequests {
+	if err == nil && len(doc) <= wire.MaxStatus && len(u.requests) < maxRequests {
 		u.requests = append(u.requests, wire.Encode(&wire.Status{JSON: doc}))
+	}
+	for _, m := range u.below.words.fresh() {
+		if len(u.requests) < maxRequests {
+			u.requests = append(u.requests, m)
+		}
 	}
 	u.nudge()
 }

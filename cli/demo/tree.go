@@ -239,7 +239,7 @@ func (t *tree) plantRelays() error {
 		pool := gossip.DefaultOptions()
 		pool.Pool, pool.Keys, pool.Seeds, pool.RejoinEvery = region, [][]byte{key}, seeds, time.Second
 		o := relay.DefaultOptions()
-		o.Dir, o.Credentials, o.Listen, o.Roots = t.path("relay", name), g.creds, loopback, addrs
+		o.Dir, o.Credentials, o.Listen, o.Parents = t.path("relay", name), g.creds, loopback, addrs
 		o.Detectors, o.Gossip, o.API = t.profile.detectors(), &pool, g.server.APIAddr().String()
 		o.SegmentBytes, o.Logger, o.Registerer = segmentBytes, t.log, g.reg
 		r, err := relay.New(o)

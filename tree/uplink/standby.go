@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"pando/transport"
@@ -17,6 +18,7 @@ type standby struct {
 	stop    context.CancelFunc
 	done    chan struct{}
 	retry   time.Time
+	rooted  atomic.Bool // the session's peer has a root, or is one
 }
 
 // keep makes sure that a session to the relay stands by, and reports whether
@@ -44,6 +46,7 @@ func (b *standby) keep(ctx context.Context, r placement.Relay) bool {
 	}
 	lctx, stop := context.WithCancel(context.Background())
 	b.session, b.stop, b.done = s, stop, make(chan struct{})
+	b.rooted.Store(s.Peer().Role == transport.RoleRoot)
 	go b.listen(lctx, s, b.done)
 	return true
 }
@@ -58,7 +61,8 @@ func (b *standby) leads(parent *transport.Session) bool {
 	return false
 }
 
-// listen takes what a parent says to a child without units: its directory.
+// listen takes what a parent says to a child without units: its directory, and
+// whether it has a root.
 func (b *standby) listen(ctx context.Context, s *transport.Session, done chan struct{}) {
 	defer close(done)
 	for {
@@ -66,11 +70,14 @@ func (b *standby) listen(ctx context.Context, s *transport.Session, done chan st
 		if err != nil {
 			return
 		}
-		if m.Kind == wire.KindDirectory {
+		switch m.Kind {
+		case wire.KindDirectory:
 			var d wire.Directory
 			if wire.Decode(m.Body, &d) == nil {
 				b.up.SetDirectory(d.Nodes)
 			}
+		case wire.KindUplink:
+			b.hear(m.Body)
 		}
 	}
 }

@@ -13,12 +13,15 @@
 //	Ack       ← durable and settled, per lane
 //	Claimed   ← the root granted the claim: where sources resume
 //
-// Between a relay and a root (each request has an id that its answer carries):
+// Between a relay and its parent, a root or a relay of a higher tier (each
+// request has an id that its answer carries):
 //
 //	Claim     → take over the units of a WAL id          ← ClaimAnswer
 //	Digest    → sections                                 ← DigestAnswer
 //	Ask       → how far are these units settled          ← DigestAnswer
 //	Findings  → findings and expectations                ← Done
+//	Forward   → one of these but a digest, or a status, for a relay below
+//	Uplink    ← whether a parent that is no root has one (→ asks for it)
 //
 // On any edge:
 //
@@ -57,6 +60,7 @@ const (
 	KindStatus
 	KindDirectory
 	KindForward
+	KindUplink
 )
 
 // Caps of what is read from peers.
@@ -212,9 +216,11 @@ type Findings struct {
 // Done answers Findings.
 type Done struct{ ID uint64 }
 
-// Forward wraps a relay's request that a follower passes on to the leader.
+// Forward wraps a relay's request that its parent passes on: a follower to the
+// leader, a relay of a higher tier upwards. Answers travel without it, by their
+// id. Digests are not wrapped, as each section names its relay.
 type Forward struct {
-	Relay string // node that sent the request
+	Relay string // node that made the request
 	Kind  uint8
 	Body  []byte
 }
@@ -229,6 +235,10 @@ type Node struct {
 
 // Directory lists the live nodes that may be parents.
 type Directory struct{ Nodes []Node }
+
+func errKind(kind uint8) error {
+	return fmt.Errorf("%w: message of kind %d does not travel so", pack.ErrMalformed, kind)
+}
 
 func lane(r *pack.Reader) event.Lane { return event.Lane(r.Uint("lane", event.Lanes-1)) }
 
@@ -347,6 +357,8 @@ func kindOf(m Message) uint8 {
 		return KindDirectory
 	case *Status:
 		return KindStatus
+	case *Uplink:
+		return KindUplink
 	}
 	return 0
 }
