@@ -38,6 +38,7 @@ type Options struct {
 	Keep    string        // folder that keeps the data; empty: a temporary one, removed at the end
 	Follow  bool          // stay up after the scenario until the context ends
 	Limit   time.Duration // for everything but the time of Follow
+	Tiers   int           // of relays, 1 or 2
 	Profile Profile
 
 	// Guard wraps the nodes' APIs; nil leaves them open to every certificate
@@ -53,7 +54,7 @@ type Options struct {
 
 // DefaultOptions returns the options of what a newcomer sees.
 func DefaultOptions() Options {
-	return Options{Seed: 1, Limit: 45 * time.Second, Profile: DefaultProfile(), Command: "pando"}
+	return Options{Seed: 1, Tiers: 1, Limit: 45 * time.Second, Profile: DefaultProfile(), Command: "pando"}
 }
 
 // run is one demonstration under way.
@@ -76,6 +77,9 @@ func Run(ctx context.Context, o Options) (_ Summary, err error) {
 	r := &run{opts: o, summary: Summary{Seed: o.Seed, Incidents: []Incident{}}}
 	if o.Out != nil {
 		r.say = &narrator{out: o.Out, color: o.Color, live: o.Live, start: time.Now()}
+	}
+	if o.Tiers < 1 || o.Tiers > MaxTiers {
+		return r.summary, fmt.Errorf("demo: %d tiers of relays: give 1 to %d", o.Tiers, MaxTiers)
 	}
 	begun := time.Now()
 	leave, err := r.enter()
@@ -192,7 +196,7 @@ func (r *run) plant(ctx context.Context, log *slog.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("plant the tree: %w", err)
 	}
-	r.summary.Tree = Tree{Roots: len(r.tree.roots), Relays: len(r.tree.relays), Agents: len(r.tree.leaves)}
+	r.summary.Tree = Tree{Roots: len(r.tree.roots), Relays: len(r.tree.allRelays()), Agents: len(r.tree.leaves)}
 	for _, l := range r.tree.leaves {
 		for _, s := range l.sources {
 			address := ""
