@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -52,6 +53,33 @@ func (b *standby) hear(body []byte) {
 	}
 }
 
+// seek makes another candidate the standby, each time the next one, to hear
+// whether that has a root. The parent is kept meanwhile: it may be that nobody
+// has one.
+func (b *standby) seek(ctx context.Context, parent *transport.Session) {
+	others := slices.DeleteFunc(b.up.addresses(), func(addr string) bool { return addr == parent.RemoteAddr().String() })
+	if len(others) == 0 {
+		return
+	}
+	slices.Sort(others) // seeds come in any order
+	addr := others[b.sought%len(others)]
+	b.sought++
+	if b.alive() && b.session.RemoteAddr().String() == addr {
+		return // it would have said so
+	}
+	b.drop("it has no root either")
+	s, err := b.up.dial(ctx, addr)
+	if err != nil {
+		b.up.opts.Logger.Info("no parent with a root", "candidate", addr, "error", err)
+		return
+	}
+	b.adopt(s)
+	if !b.leads(parent) {
+		return
+	}
+	b.up.opts.Logger.Info("the parent has no root, another one is asked", "parent", parent.Peer().Node(), "candidate", s.Peer().Node())
+}
+
 // better reports whether the standby has a root; where roots do not matter,
 // every standby is as good.
 func (b *standby) better() bool { return !b.up.opts.Rooted || b.rooted.Load() }
@@ -59,7 +87,12 @@ func (b *standby) better() bool { return !b.up.opts.Rooted || b.rooted.Load() }
 // relieves reports whether the standby is to take over from a parent that has
 // been without a root for too long.
 func (b *standby) relieves() bool {
-	if !b.up.opts.Rooted || b.session == nil || !b.rooted.Load() || !b.up.tired() {
+	return b.up.opts.Rooted && b.alive() && b.rooted.Load() && b.up.tired()
+}
+
+// alive reports whether there is a standby.
+func (b *standby) alive() bool {
+	if b.session == nil {
 		return false
 	}
 	select {

@@ -19,6 +19,7 @@ type standby struct {
 	done    chan struct{}
 	retry   time.Time
 	rooted  atomic.Bool // the session's peer has a root, or is one
+	sought  int         // addresses tried because the parent has no root
 }
 
 // keep makes sure that a session to the relay stands by, and reports whether
@@ -44,11 +45,16 @@ func (b *standby) keep(ctx context.Context, r placement.Relay) bool {
 		b.up.opts.Logger.Info("no standby", "candidate", r.Node, "error", err)
 		return false
 	}
+	b.adopt(s)
+	return true
+}
+
+// adopt makes a session the standby.
+func (b *standby) adopt(s *transport.Session) {
 	lctx, stop := context.WithCancel(context.Background())
 	b.session, b.stop, b.done = s, stop, make(chan struct{})
 	b.rooted.Store(s.Peer().Role == transport.RoleRoot)
 	go b.listen(lctx, s, b.done)
-	return true
 }
 
 // leads reports whether the standby is another node than the parent's; a

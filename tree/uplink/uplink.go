@@ -218,7 +218,9 @@ func (u *Uplink) review(ctx context.Context, s *transport.Session, stand *standb
 			u.opts.Logger.Warn("the parent has no root, its standby has one", "from", s.Peer().Node(), "to", stand.session.Peer().Node())
 			return
 		}
-		if u.opts.Standby && s.Peer().Role == transport.RoleRelay && d.Standby.Node != "" && d.Standby.Node != s.Peer().Node() {
+		if u.tired() {
+			stand.seek(ctx, s)
+		} else if u.opts.Standby && s.Peer().Role == transport.RoleRelay && d.Standby.Node != "" && d.Standby.Node != s.Peer().Node() {
 			stand.keep(ctx, d.Standby)
 		}
 		select {
