@@ -12,7 +12,6 @@ import (
 	"pando/agent/input"
 	"pando/event"
 	"pando/event/clock"
-	"pando/internal/pack"
 	"pando/tree/journal"
 	"pando/tree/rootclock"
 	"pando/tree/tap"
@@ -37,8 +36,10 @@ type Agent struct {
 	mu      sync.Mutex
 	life    *life // the present log's
 	full    error // why nothing can be appended
+	tuned   tuned
 	rate    rate
 	lastWAL event.WALID
+	estate  wire.Estate // of the log that was set aside last
 }
 
 // life is what lives as long as one WAL id in one process.
@@ -48,7 +49,8 @@ type life struct {
 	link    *link
 	up      *uplink.Uplink
 	resumed chan struct{} // closed once the sources' positions are known
-	sources []input.Source
+	sources *sources
+	retimed chan struct{} // capacity 1: the pause between heartbeats changed
 }
 
 // New checks the options and prepares the folder; it starts nothing.
@@ -56,7 +58,7 @@ func New(o Options) (*Agent, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	a := &Agent{opts: o, name: o.Credentials.Identity().Node(), count: newMetrics(o.Registerer)}
+	a := &Agent{opts: o, name: o.Credentials.Identity().Node(), count: newMetrics(o.Registerer), tuned: tunedBy(&o)}
 	a.log = o.Logger.With("node", a.name)
 	if err := o.FS.MkdirAll(filepath.Join(o.Dir, "wal")); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
@@ -136,11 +138,11 @@ func (a *Agent) setAside() error {
 
 // live runs one life of one log.
 func (a *Agent) live(ctx context.Context) (err error) {
-	l := &life{resumed: make(chan struct{})}
+	l := &life{resumed: make(chan struct{}), retimed: make(chan struct{}, 1)}
 	var rec wal.Recovery
 	l.journal, rec, err = journal.Open(journal.Options{
-		WAL: a.walOptions(), Logger: a.log, Sheds: func(kind uint8) bool { return kind == recBatch },
-		Core: func(id uint64, _ journal.Fetch) (journal.Core, error) { return newCore(a.name, id), nil },
+		WAL: a.walOptions(), Logger: a.log, Sheds: Sheds,
+		Core: func(id uint64, _ journal.Fetch) (journal.Core, error) { return NewCore(a.name, id), nil },
 		Deliver: func([]journal.Output) { // batches go out by the link's own readers
 			l.intake.onSync(l.journal.Log().Synced())
 			l.link.onSync(l.journal.Log().Synced())
@@ -153,25 +155,37 @@ func (a *Agent) live(ctx context.Context) (err error) {
 	if rec.CutBytes > 0 {
 		a.log.Warn("a torn tail of the log was cut", "bytes", rec.CutBytes, "kept_in", rec.BrokenCopy)
 	}
-	if _, err := l.journal.Append(recStart, nil, false); err != nil {
+	if err := a.begin(l.journal); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
 	var epoch uint64
-	l.journal.View(func(c journal.Core) { epoch = c.(*core).epoch })
-	l.intake = newIntake(a, l.journal, a.opts.PendingBytes)
+	l.journal.View(func(c journal.Core) { epoch = c.(*Core).epoch })
+	l.intake = newIntake(a, l.journal)
 	l.link = newLink(a, l)
 	if err := a.connect(l, epoch); err != nil {
 		return err
 	}
+	err = a.work(ctx, l)
+	if errors.Is(err, errNewWAL) {
+		return errors.Join(err, a.bequeath(l.journal))
+	}
+	return err
+}
+
+// begin notes the start in the log, and in a new one what the log before it
+// left behind.
+func (a *Agent) begin(j *journal.Journal) error {
 	a.mu.Lock()
-	a.life, a.lastWAL = l, event.WALID(l.journal.Log().ID())
+	estate := a.estate
+	a.estate = wire.Estate{}
 	a.mu.Unlock()
-	defer func() {
-		a.mu.Lock()
-		a.life = nil
-		a.mu.Unlock()
-	}()
-	return a.work(ctx, l)
+	if estate.WAL != 0 {
+		if _, err := appendRecord(j, EstateRecord(estate)); err != nil {
+			return err
+		}
+	}
+	_, err := appendRecord(j, StartRecord())
+	return err
 }
 
 func (a *Agent) connect(l *life, epoch uint64) error {
@@ -180,7 +194,7 @@ func (a *Agent) connect(l *life, epoch uint64) error {
 	id := a.opts.Credentials.Identity()
 	var err error
 	l.up, err = uplink.New(uplink.Options{
-		Self: id, Seeds: a.opts.Relays, Transport: topts, Epoch: epoch, Standby: true,
+		Self: id, Seeds: a.settings().relays, Transport: topts, Epoch: epoch, Standby: true,
 		Regions: append([]string{id.Region}, id.Fallback...), Logger: a.log, Serve: l.link.serve,
 	})
 	if err != nil {
@@ -192,14 +206,12 @@ func (a *Agent) connect(l *life, epoch uint64) error {
 // work runs the life's parts until one of them ends, then stops the others:
 // sources first, so that everything they handed over is on disk.
 func (a *Agent) work(ctx context.Context, l *life) error {
-	resume, resumed := a.positions(l)
-	if resumed {
+	if _, resumed := a.positions(l); resumed {
 		close(l.resumed)
 	}
 	run, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	l.link.onNewWAL = func() { cancel(errNewWAL) }
-	var sources, rest sync.WaitGroup
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	start := func(wg *sync.WaitGroup, ctx context.Context, part func(context.Context) error) {
@@ -209,18 +221,18 @@ func (a *Agent) work(ctx context.Context, l *life) error {
 			}
 		})
 	}
+	var in, rest sync.WaitGroup
 	start(&rest, parts, l.journal.Run)
 	inctx, stopIntake := context.WithCancel(parts)
 	defer stopIntake()
-	var in sync.WaitGroup
 	start(&in, inctx, l.intake.run)
 	start(&rest, parts, l.up.Run)
+	l.sources = &sources{a: a, l: l, ctx: run, fail: func(err error) { cancel(err) }}
+	l.sources.set(a.enter(l).sources)
+	defer a.leave()
 	start(&rest, parts, func(ctx context.Context) error { return a.chores(ctx, l) })
-	for _, spec := range a.opts.Sources {
-		start(&sources, run, func(ctx context.Context) error { return a.source(ctx, l, spec, resume) })
-	}
 	<-run.Done()
-	sources.Wait()
+	l.sources.wait()
 	stopIntake()
 	in.Wait()
 	stop()
@@ -231,43 +243,36 @@ func (a *Agent) work(ctx context.Context, l *life) error {
 	return nil
 }
 
+// enter makes a life the present one, with the settings now in force.
+func (a *Agent) enter(l *life) tuned {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.life, a.lastWAL = l, event.WALID(l.journal.Log().ID())
+	l.intake.tune(a.tuned.pending, a.tuned.whenFull)
+	return a.tuned
+}
+
+func (a *Agent) leave() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.life = nil
+}
+
 // positions are where the sources stand by this log, if it says.
 func (a *Agent) positions(l *life) (resume [event.Lanes][]event.Position, known bool) {
 	l.journal.View(func(c journal.Core) {
-		known = c.(*core).resumed
+		known = c.(*Core).resumed
 		for i := range resume {
-			resume[i] = c.(*core).lanes[i].sorted()
+			resume[i] = c.(*Core).lanes[i].sorted()
 		}
 	})
 	return resume, known
 }
 
-// source runs one source. What can be read again waits, under a new WAL id,
-// for the root's word where to start.
-func (a *Agent) source(ctx context.Context, l *life, spec input.Spec, resume [event.Lanes][]event.Position) error {
-	if spec.Type == input.TypeTail {
-		select {
-		case <-l.resumed:
-			resume, _ = a.positions(l)
-		case <-ctx.Done():
-			return nil
-		}
-	}
-	s, err := input.New(input.Options{Spec: spec, Sink: l.intake, Clock: a.clock.Mono, Wall: func() time.Time { return time.Unix(0, a.opts.Wall()) },
-		Logger: a.log, Registerer: a.count.sources(), Resume: resume})
-	if err != nil {
-		return err
-	}
-	a.mu.Lock()
-	l.sources = append(l.sources, s)
-	a.mu.Unlock()
-	return s.Run(ctx)
-}
-
 // chores: heartbeats, settled notices and clock estimates into the log, and
 // the agent's status up the tree.
 func (a *Agent) chores(ctx context.Context, l *life) error {
-	beat := time.NewTicker(a.opts.Heartbeat)
+	beat := time.NewTicker(a.settings().heartbeat)
 	defer beat.Stop()
 	slow := time.NewTicker(time.Second)
 	defer slow.Stop()
@@ -276,6 +281,8 @@ func (a *Agent) chores(ctx context.Context, l *life) error {
 		select {
 		case <-ctx.Done():
 			return l.link.recordSettled()
+		case <-l.retimed:
+			beat.Reset(a.settings().heartbeat)
 		case <-beat.C:
 			l.intake.beat(a.statuses())
 			if err := l.link.recordSettled(); err != nil {
@@ -299,9 +306,11 @@ func (a *Agent) chores(ctx context.Context, l *life) error {
 const clockEvery = 5 * time.Second
 
 func recordClock(j *journal.Journal, m clock.Mapping) error {
-	w := pack.NewWriter()
-	wire.AppendMapping(w, m)
-	return ignoreFull(j.Append(recClock, w.Bytes(), false))
+	return ignoreFull(appendRecord(j, ClockRecord(m)))
+}
+
+func appendRecord(j *journal.Journal, r Record) (wal.Seq, error) {
+	return j.Append(r.Kind, r.Body, r.Urgent)
 }
 
 // ignoreFull passes over a full disk: the record is one that is said again.
@@ -312,25 +321,22 @@ func ignoreFull(_ wal.Seq, err error) error {
 	return err
 }
 
-// statuses are the sources' own words, in the order of their names.
+// statuses are the sources' own words.
 func (a *Agent) statuses() []input.Status {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.life == nil {
+	l := a.life
+	a.mu.Unlock()
+	if l == nil {
 		return nil
 	}
-	list := make([]input.Status, 0, len(a.life.sources))
-	for _, s := range a.life.sources {
-		list = append(list, s.Status())
-	}
-	return list
+	return l.sources.statuses()
 }
 
 func (a *Agent) setFull(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil && a.full == nil {
-		a.log.Error("the log is full", "error", err, "critical", string(a.opts.WhenFull[event.Critical]), "bulk", string(a.opts.WhenFull[event.Bulk]),
+		a.log.Error("the log is full", "error", err, "critical", string(a.tuned.whenFull[event.Critical]), "bulk", string(a.tuned.whenFull[event.Bulk]),
 			"hint", "free space in "+a.opts.Dir+", or raise max_bytes")
 	}
 	a.full = err

@@ -26,6 +26,7 @@ const (
 	recResume                   // where a fresh WAL reads its sources from
 	recClock                    // an estimate of root time, for events that outlive their boot
 	recRetire                   // positions that are no longer needed
+	recEstate                   // what the log that this one replaces left behind
 )
 
 // Bounds of the core.
@@ -42,14 +43,15 @@ const (
 	maxSeq       = custody.MaxSeq
 )
 
-// core is the agent's deterministic part: which events are in the log, under
+// Core is the agent's deterministic part: which events are in the log, under
 // which numbers, how far they are settled, and where the sources stand.
-type core struct {
+type Core struct {
 	origin string
 	wal    event.WALID
 
 	epoch   uint64
 	resumed bool // the sources' positions are known
+	estate  wire.Estate
 	lanes   [event.Lanes]lane
 	clocks  []clock.Mapping // latest last; one for each boot
 }
@@ -70,18 +72,20 @@ type mark struct {
 	at     wal.Seq
 }
 
-func newCore(origin string, id uint64) *core {
-	c := &core{origin: origin, wal: event.WALID(id)}
+// NewCore returns the core of an empty log.
+func NewCore(origin string, id uint64) *Core {
+	c := &Core{origin: origin, wal: event.WALID(id)}
 	for l := range c.lanes {
 		c.lanes[l].positions = map[string]event.Position{}
 	}
 	return c
 }
 
-func (c *core) Logic() uint32 { return logicVersion }
+// Logic implements [journal.Core].
+func (c *Core) Logic() uint32 { return logicVersion }
 
 // Oldest is the mark before the oldest unsettled batch, or the end.
-func (c *core) Oldest() wal.Seq {
+func (c *Core) Oldest() wal.Seq {
 	oldest := wal.Seq(0)
 	for l := range c.lanes {
 		ln := &c.lanes[l]
@@ -96,7 +100,7 @@ func (c *core) Oldest() wal.Seq {
 }
 
 // Step applies one record.
-func (c *core) Step(at wal.Seq, kind uint8, body []byte, say func(journal.Output)) error {
+func (c *Core) Step(at wal.Seq, kind uint8, body []byte, say func(journal.Output)) error {
 	switch kind {
 	case recStart:
 		c.epoch++
@@ -127,11 +131,15 @@ func (c *core) Step(at wal.Seq, kind uint8, body []byte, say func(journal.Output
 			}
 		}
 		return r.Done()
+	case recEstate:
+		r := pack.NewReader(body)
+		c.estate = wire.ReadEstate(r)
+		return r.Done()
 	}
 	return fmt.Errorf("record kind %d is unknown", kind)
 }
 
-func (c *core) batch(at wal.Seq, body []byte, say func(journal.Output)) error {
+func (c *Core) batch(at wal.Seq, body []byte, say func(journal.Output)) error {
 	h, err := event.DecodeHeader(body)
 	if err != nil {
 		return err
@@ -159,7 +167,7 @@ func (c *core) batch(at wal.Seq, body []byte, say func(journal.Output)) error {
 	return nil
 }
 
-func (c *core) settle(at wal.Seq, body []byte) error {
+func (c *Core) settle(at wal.Seq, body []byte) error {
 	r := pack.NewReader(body)
 	l, seq := r.Uint("lane", event.Lanes-1), r.Uint("settled", maxSeq)
 	if err := r.Done(); err != nil {
@@ -181,7 +189,7 @@ func (c *core) settle(at wal.Seq, body []byte) error {
 	return nil
 }
 
-func (c *core) resume(m *wire.Claimed) {
+func (c *Core) resume(m *wire.Claimed) {
 	if c.resumed {
 		return
 	}
@@ -196,7 +204,7 @@ func (c *core) resume(m *wire.Claimed) {
 }
 
 // keepClock remembers the newest estimate of each boot.
-func (c *core) keepClock(m clock.Mapping) {
+func (c *Core) keepClock(m clock.Mapping) {
 	c.clocks = slices.DeleteFunc(c.clocks, func(x clock.Mapping) bool { return x.Boot == m.Boot })
 	c.clocks = append(c.clocks, m)
 	if len(c.clocks) > maxClocks {
@@ -204,8 +212,8 @@ func (c *core) keepClock(m clock.Mapping) {
 	}
 }
 
-// clockOf returns the remembered estimate of a boot.
-func (c *core) clockOf(b clock.Boot) (clock.Mapping, bool) {
+// Clock returns the remembered estimate of a boot.
+func (c *Core) Clock(b clock.Boot) (clock.Mapping, bool) {
 	for _, m := range c.clocks {
 		if m.Boot == b {
 			return m, true
@@ -214,9 +222,9 @@ func (c *core) clockOf(b clock.Boot) (clock.Mapping, bool) {
 	return clock.Mapping{}, false
 }
 
-// seek returns where in the log to begin reading for seq, and the lane's chain
+// Seek returns where in the log to begin reading for seq, and the lane's chain
 // value there.
-func (c *core) seek(l event.Lane, seq uint64) (wal.Seq, event.Hash) {
+func (c *Core) Seek(l event.Lane, seq uint64) (wal.Seq, event.Hash) {
 	marks := c.lanes[l].marks
 	i, found := slices.BinarySearchFunc(marks, seq, func(m mark, seq uint64) int { return cmp.Compare(m.first, seq) })
 	if !found {
@@ -250,9 +258,10 @@ func comparePositions(a, b event.Position) int {
 }
 
 // AppendState writes the whole state.
-func (c *core) AppendState(w *pack.Writer) {
+func (c *Core) AppendState(w *pack.Writer) {
 	w.Uint(c.epoch)
 	w.Bool(c.resumed)
+	wire.AppendEstate(w, c.estate)
 	for l := range c.lanes {
 		ln := &c.lanes[l]
 		w.Uint(ln.last)
@@ -283,8 +292,8 @@ func (c *core) AppendState(w *pack.Writer) {
 }
 
 // ReadState replaces the state.
-func (c *core) ReadState(r *pack.Reader) error {
-	c.epoch, c.resumed = r.Uint("epoch", maxSeq), r.Bool("resumed")
+func (c *Core) ReadState(r *pack.Reader) error {
+	c.epoch, c.resumed, c.estate = r.Uint("epoch", maxSeq), r.Bool("resumed"), wire.ReadEstate(r)
 	for l := range c.lanes {
 		ln := &c.lanes[l]
 		ln.last = r.Uint("last", maxSeq)

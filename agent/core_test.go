@@ -23,12 +23,12 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 // log drives a core by records, as its journal would.
 type log struct {
 	t    *testing.T
-	core *core
+	core *Core
 	at   wal.Seq
 	said []journal.Output
 }
 
-func newLog(t *testing.T) *log { return &log{t: t, core: newCore("eu/a", 7)} }
+func newLog(t *testing.T) *log { return &log{t: t, core: NewCore("eu/a", 7)} }
 
 func (l *log) do(kind uint8, body []byte) {
 	l.t.Helper()
@@ -83,7 +83,7 @@ func TestSeekLandsAtOrBeforeTheBatch(t *testing.T) {
 		l.do(recStart, nil) // other records lie between
 	}
 	for first, want := range at {
-		from, chain := l.core.seek(event.Bulk, first)
+		from, chain := l.core.Seek(event.Bulk, first)
 		if from > want {
 			t.Fatalf("seeking %d lands at record %d, its batch is at %d", first, from, want)
 		}
@@ -130,7 +130,7 @@ func TestSettledLaneIsReadFromWhereItWasSettled(t *testing.T) {
 	l.settled(event.Bulk, 10)
 	first, chain := l.at, l.core.lanes[event.Bulk].chain // the log may begin here
 	l.fill(event.Bulk, 2)
-	if from, before := l.core.seek(event.Bulk, 11); from < first || before != chain {
+	if from, before := l.core.Seek(event.Bulk, 11); from < first || before != chain {
 		t.Errorf("reading begins at record %d, the log at %d; right chain value: %t", from, first, before == chain)
 	}
 	if l.core.Oldest() < first {
@@ -202,7 +202,7 @@ func TestRestoredCoreGoesOnAlike(t *testing.T) {
 	restored := trace(t, func(l *log) {
 		w := pack.NewWriter()
 		l.core.AppendState(w)
-		c := newCore("eu/a", 7)
+		c := NewCore("eu/a", 7)
 		r := pack.NewReader(w.Bytes())
 		if err := errors.Join(c.ReadState(r), r.Done()); err != nil {
 			t.Fatal(err)

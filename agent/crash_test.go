@@ -35,6 +35,7 @@ type ledger struct {
 	lost      int         // lines that losses count
 	opens     uint64
 	session   *transport.Session // the last one opened
+	estate    wire.Estate        // as it said
 }
 
 type ledgerUnit struct {
@@ -144,7 +145,7 @@ func (l *ledger) open(ctx context.Context, s *transport.Session, o *wire.Open) b
 			return false
 		}
 	}
-	l.current, l.session = o.WAL, s
+	l.current, l.session, l.estate = o.WAL, s, o.Estate
 	_ = s.SendControl(ctx, wire.Encode(&m))
 	if o.Fresh {
 		c := wire.Claimed{WAL: o.WAL}
@@ -401,5 +402,8 @@ func TestRolledBackDiskOpensANewWAL(t *testing.T) {
 	r.finish(old)
 	if r.led.current == before {
 		t.Error("the agent went on under the WAL id of a disk that was rolled back")
+	}
+	if e := r.led.estate; e.WAL != before || e.Last[event.Bulk] == 0 || e.Unread != [event.Lanes]uint64{} {
+		t.Errorf("the new log says of the one before it, %s: %+v; all of it can be read again", before, e)
 	}
 }

@@ -8,73 +8,51 @@ import (
 
 	"pando/agent/input"
 	"pando/event"
-	"pando/internal/pack"
 	"pando/tree/journal"
 	"pando/wal"
 )
 
-// Sizes of batches. A critical batch goes at once; bulk collects while the
-// disk is busy with the last one, so the fsync is the batching window.
-const (
-	batchBytes  = 256 << 10
-	batchEvents = 4096
-	// fullPause is how long to wait before trying a full disk again.
-	fullPause = 100 * time.Millisecond
-)
-
-// intake collects what sources read into batches of each lane and appends
-// them to the journal. While the disk is full, what a lane's policy wants
+// intake appends what sources read to the journal, in the batches that a
+// [Gather] makes of it. While the disk is full, what a lane's policy wants
 // happens: its queue waits, and Put blocks when it is long; or what is in it
 // is dropped, and a loss that says so takes its place.
 type intake struct {
-	a     *Agent
-	j     *journal.Journal
-	limit int // bytes of a lane's queue
+	a    *Agent
+	j    *journal.Journal
+	work chan struct{} // capacity 1
 
 	mu     sync.Mutex
 	room   *sync.Cond
-	lanes  [event.Lanes]queue
-	synced wal.Seq // of the journal
-	bulkAt wal.Seq // last bulk batch appended
+	gather *Gather
 	err    error
-	work   chan struct{} // capacity 1
-
-	// latest positions, whichever lane: what every lane may claim to have
-	// read up to, as of its next batch.
-	latest map[string]event.Position
-	moved  [event.Lanes]map[string]bool
-	next   [event.Lanes]uint64
 }
 
-// queue is what waits for the log in one lane.
-type queue struct {
-	items   []input.Item
-	bytes   int
-	retires []retirement
-	queued  uint64    // items ever put in
-	taken   uint64    // items ever taken out
-	retry   time.Time // the disk was full: not before then
-}
-
-// retirement is a position that a lane may drop once everything that was
-// queued before it is in the log.
-type retirement struct {
-	source string
-	after  uint64 // items of the lane
-}
-
-func newIntake(a *Agent, j *journal.Journal, limit int) *intake {
-	in := &intake{a: a, j: j, limit: limit, work: make(chan struct{}, 1), latest: map[string]event.Position{}}
+func newIntake(a *Agent, j *journal.Journal) *intake {
+	in := &intake{a: a, j: j, work: make(chan struct{}, 1)}
 	in.room = sync.NewCond(&in.mu)
-	for l := range in.moved {
-		in.moved[l] = map[string]bool{}
-	}
+	var last [event.Lanes]uint64
 	j.View(func(c journal.Core) {
-		for l := range in.next {
-			in.next[l] = c.(*core).lanes[l].last + 1
+		for l := range last {
+			last[l] = c.(*Core).lanes[l].last
 		}
 	})
+	in.gather = NewGather(a.name, a.opts.PendingBytes, a.opts.WhenFull, last)
 	return in
+}
+
+// tune sets how much may wait, and what happens while the log is full.
+func (in *intake) tune(limit int, whenFull [event.Lanes]Policy) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.gather.Tune(limit, whenFull)
+	in.room.Broadcast()
+}
+
+// ahead is [Gather.Ahead].
+func (in *intake) ahead(resume [event.Lanes][]event.Position) [event.Lanes][]event.Position {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.gather.Ahead(resume)
 }
 
 // Put implements [input.Sink].
@@ -87,7 +65,7 @@ func (in *intake) Put(ctx context.Context, items []input.Item) error {
 	defer stop()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for in.err == nil && ctx.Err() == nil && in.crowdedLocked(items) {
+	for in.err == nil && ctx.Err() == nil && in.gather.Crowded(items) {
 		in.room.Wait()
 	}
 	if in.err != nil {
@@ -97,93 +75,18 @@ func (in *intake) Put(ctx context.Context, items []input.Item) error {
 		return ctx.Err()
 	}
 	for _, it := range items {
-		in.takeLocked(it)
+		in.gather.Put(it)
 	}
 	in.wake()
 	return nil
 }
 
-// crowdedLocked reports whether a lane that items go to is full.
-func (in *intake) crowdedLocked(items []input.Item) bool {
-	for i := range items {
-		if in.lanes[items[i].Event.Lane()].bytes >= in.limit {
-			return true
-		}
-	}
-	return false
-}
-
-func (in *intake) takeLocked(it input.Item) {
-	for _, name := range it.Retires {
-		delete(in.latest, name)
-		for l := range in.lanes {
-			q := &in.lanes[l]
-			q.retires = append(q.retires, retirement{name, q.queued})
-		}
-	}
-	in.positionLocked(it.Position)
-	in.lanes[it.Event.Lane()].put(it)
-}
-
-func (q *queue) put(it input.Item) {
-	q.items = append(q.items, it)
-	q.queued++
-	q.bytes += size(&it.Event)
-}
-
-// positionLocked takes note of where a source stands. Both lanes may say so
-// with their next batch: whatever of them came before is in it or before it.
-func (in *intake) positionLocked(p event.Position) {
-	in.latest[p.Source] = p
-	for l := range in.moved {
-		in.moved[l][p.Source] = true
-	}
-}
-
-// size estimates an event's memory.
-func size(e *event.Event) int {
-	n := 128 + len(e.Entity) + len(e.Signal) + len(e.Raw)
-	for _, a := range e.Attrs {
-		n += len(a.Key) + len(a.Value)
-	}
-	return n
-}
-
-// beat appends the agent's word on its sources to both lanes, behind all that
-// the sources handed over before they gave it.
+// beat appends the agent's word on its sources to both lanes.
 func (in *intake) beat(list []input.Status) {
 	in.mu.Lock()
-	defer in.mu.Unlock()
-	for _, s := range list {
-		for _, p := range s.Positions {
-			if _, known := in.latest[p.Source]; !known {
-				in.positionLocked(p)
-			}
-		}
-		for l := range in.lanes {
-			if q := &in.lanes[l]; !q.retry.IsZero() || q.bytes >= 2*in.limit {
-				continue // no room; what is not said is not observed
-			}
-			e := event.Event{Kind: event.Heartbeat, Source: s.Source, Entity: in.a.name, Signal: state(s), Value: float64(s.Lag),
-				Severity: event.SeverityInfo, Stamp: event.Stamp{Lo: s.AsOf, Hi: s.AsOf, Point: s.AsOf}}
-			if event.Lane(l) == event.Bulk {
-				e.Criticality = 2
-			}
-			in.lanes[l].put(input.Item{Event: e})
-		}
-	}
+	in.gather.Beat(list)
+	in.mu.Unlock()
 	in.wake()
-}
-
-// state is the signal of a heartbeat.
-func state(s input.Status) string {
-	switch {
-	case !s.Readable:
-		return "unreadable"
-	case !s.CaughtUp:
-		return "behind"
-	}
-	return "readable"
 }
 
 func (in *intake) wake() {
@@ -196,7 +99,7 @@ func (in *intake) wake() {
 // onSync takes note of how far the journal is on disk.
 func (in *intake) onSync(seq wal.Seq) {
 	in.mu.Lock()
-	in.synced = max(in.synced, seq)
+	in.gather.Synced(seq)
 	in.mu.Unlock()
 	in.wake()
 }
@@ -223,7 +126,7 @@ const lastFlush = 5 * time.Second
 // last appends what is left when the agent stops.
 func (in *intake) last() error {
 	in.mu.Lock()
-	in.bulkAt = 0 // nothing to wait for any more
+	in.gather.Hurry()
 	in.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), lastFlush)
 	defer cancel()
@@ -246,13 +149,10 @@ func (in *intake) last() error {
 }
 
 // waiting is how many items are in the queues.
-func (in *intake) waiting() (n int) {
+func (in *intake) waiting() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for l := range in.lanes {
-		n += len(in.lanes[l].items)
-	}
-	return n
+	return in.gather.Waiting()
 }
 
 func (in *intake) fail(err error) {
@@ -267,137 +167,71 @@ func (in *intake) fail(err error) {
 // flush appends all that may go now, critical first.
 func (in *intake) flush(ctx context.Context) error {
 	for {
-		l, items, positions := in.take()
-		if len(items) == 0 {
+		t, ok := in.take()
+		if !ok {
 			return nil
 		}
-		err := in.append(l, items, positions)
+		err := in.append(t)
 		if errors.Is(err, wal.ErrFull) {
-			in.full(l, items, positions, err)
+			in.full(t, err)
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		if err := in.retire(ctx, l); err != nil {
+		if err := in.retire(ctx, t.Lane); err != nil {
 			return err
 		}
 	}
 }
 
-// take takes the next batch's items off a queue.
-func (in *intake) take() (l event.Lane, items []input.Item, positions []event.Position) {
+func (in *intake) take() (Taken, bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	critical, bulk := &in.lanes[event.Critical], &in.lanes[event.Bulk]
-	switch now := time.Now(); {
-	case critical.due(now):
-		l = event.Critical
-	case bulk.due(now) && (in.synced >= in.bulkAt || bulk.bytes >= batchBytes):
-		l = event.Bulk
-	default:
-		return 0, nil, nil
-	}
-	q, n, bytes := &in.lanes[l], 0, 0
-	at := places{list: map[string]event.Position{}}
-	for n < len(q.items) && n < batchEvents && bytes < batchBytes && at.put(q.items[n].Position) {
-		bytes += size(&q.items[n].Event)
-		n++
-	}
-	items = q.items[:n:n]
-	q.items = q.items[n:]
-	q.taken += uint64(n)
-	q.bytes -= bytes
-	if len(q.items) == 0 {
-		in.catchUpLocked(l, &at)
-	}
-	in.room.Broadcast()
-	return l, items, at.sorted()
+	defer in.room.Broadcast()
+	return in.gather.Take(time.Now())
 }
 
-func (q *queue) due(now time.Time) bool { return len(q.items) > 0 && !now.Before(q.retry) }
-
-// catchUpLocked says where the sources stand now, since a batch empties the
-// lane. What does not fit it is said with the next one.
-func (in *intake) catchUpLocked(l event.Lane, at *places) {
-	for name := range in.moved[l] {
-		if p, known := in.latest[name]; known && !at.put(p) {
-			continue
-		}
-		delete(in.moved[l], name)
-	}
-}
-
-// full does what the lane's policy wants with items that found no room. They
-// go back to the front of the queue, or the whole queue is dropped, and losses
-// take its place: they count it, and move the sources' positions over it once
-// they are in the log.
-func (in *intake) full(l event.Lane, items []input.Item, positions []event.Position, cause error) {
+func (in *intake) full(t Taken, cause error) {
 	in.a.setFull(cause)
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	q := &in.lanes[l]
-	all := append(items[:len(items):len(items)], q.items...)
-	left := all
-	if in.a.opts.WhenFull[l] == DropNewest {
-		var dropped uint64
-		left, dropped = losses(in.a.name, l, all)
-		in.a.count.dropped.WithLabelValues(l.String(), event.Overflow.String()).Add(float64(dropped))
-	}
-	q.items, q.bytes = left, 0
-	q.taken += uint64(len(all) - len(items))
-	q.taken -= uint64(len(left))
-	for i := range left {
-		q.bytes += size(&left[i].Event)
-	}
-	for _, p := range positions {
-		in.moved[l][p.Source] = true // it is still to be said
-	}
-	q.retry = time.Now().Add(fullPause)
+	dropped, retry := in.gather.Full(t, time.Now())
+	in.a.count.dropped.WithLabelValues(t.Lane.String(), event.Overflow.String()).Add(float64(dropped))
 	in.room.Broadcast()
-	time.AfterFunc(fullPause, in.wake)
+	time.AfterFunc(time.Until(retry), in.wake)
 }
 
-// append encodes one batch and appends it. Inputs hand over valid events
-// only, and the sizes of a batch are below the codec's. [wal.ErrFull] means
-// that nothing happened.
-func (in *intake) append(l event.Lane, items []input.Item, positions []event.Position) error {
-	b := event.Batch{Unit: event.Unit{Origin: in.a.name, WAL: event.WALID(in.j.Log().ID()), Lane: l},
-		First: in.next[l], Boot: in.a.clock.Boot(), Positions: positions, Events: make([]event.Event, len(items))}
-	for i := range items {
-		b.Events[i] = items[i].Event
-		b.Events[i].Seq = b.First + uint64(i)
-		stamp, err := in.a.clock.Stamp()
-		if err != nil {
-			return err
-		}
-		b.Events[i].HLC = stamp
+// append encodes one batch and appends it. [wal.ErrFull] means that nothing
+// happened.
+func (in *intake) append(t Taken) error {
+	// Not under the lock: a stamp may wait for the disk, and what Batch reads
+	// only this goroutine changes.
+	b, err := in.gather.Batch(t, event.WALID(in.j.Log().ID()), in.a.clock.Boot(), in.a.clock.Stamp)
+	if err != nil {
+		return err
 	}
 	body, err := b.Encode(nil)
 	if err != nil {
 		return err
 	}
-	at, err := in.j.Append(recBatch, body, l == event.Critical)
+	at, err := appendRecord(in.j, BatchRecord(t.Lane, body))
 	if err != nil {
 		return err
 	}
 	in.a.setFull(nil)
-	in.next[l] = b.Last() + 1
 	in.mu.Lock()
-	in.lanes[l].retry = time.Time{}
-	if l == event.Bulk {
-		in.bulkAt = at
-	}
+	in.gather.Appended(b, at)
 	in.mu.Unlock()
-	in.a.appended(&b, at)
+	in.a.appended(b, at)
 	return nil
 }
 
 // journal appends a record of the agent's own, and waits while the disk is
 // full even for those.
-func (in *intake) journal(ctx context.Context, kind uint8, body []byte, urgent bool) (wal.Seq, error) {
+func (in *intake) journal(ctx context.Context, r Record) (wal.Seq, error) {
 	for {
-		at, err := in.j.Append(kind, body, urgent)
+		at, err := appendRecord(in.j, r)
 		if !errors.Is(err, wal.ErrFull) {
 			return at, err
 		}
@@ -410,27 +244,14 @@ func (in *intake) journal(ctx context.Context, kind uint8, body []byte, urgent b
 	}
 }
 
-// retire drops the positions that a lane needs no longer, now that one more of
-// its batches is in the log. Heartbeats make sure that there is always a next
-// one.
+// retire drops the positions that a lane needs no longer.
 func (in *intake) retire(ctx context.Context, l event.Lane) error {
 	in.mu.Lock()
-	var names []string
-	q := &in.lanes[l]
-	for len(q.retires) > 0 && q.retires[0].after <= q.taken && len(names) < event.MaxPositions {
-		names = append(names, q.retires[0].source)
-		q.retires = q.retires[1:]
-	}
+	names := in.gather.Retired(l)
 	in.mu.Unlock()
 	if len(names) == 0 {
 		return nil
 	}
-	w := pack.NewWriter()
-	w.Uint(uint64(l))
-	w.Array(len(names))
-	for _, n := range names {
-		w.String(n)
-	}
-	_, err := in.journal(ctx, recRetire, w.Bytes(), false)
+	_, err := in.journal(ctx, RetireRecord(l, names))
 	return err
 }

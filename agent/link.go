@@ -4,15 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 
 	"pando/event"
 	"pando/event/clock"
-	"pando/internal/pack"
 	"pando/transport"
-	"pando/tree/custody"
 	"pando/tree/journal"
 	"pando/tree/wire"
 	"pando/wal"
@@ -26,32 +23,15 @@ type link struct {
 	onNewWAL func()
 
 	mu       sync.Mutex
-	out      [event.Lanes]custody.Outbox
-	unsynced []appendedBatch // in log order
-	recorded [event.Lanes]uint64
-	told     [event.Lanes]uint64 // durable-to as the parent knows it
-	grown    *sync.Cond          // something was appended, synced, opened or closed
+	handover *Handover
+	grown    *sync.Cond // something was appended, synced, opened or closed
 	session  *transport.Session
-}
-
-// appendedBatch is a batch that the agent's disk may not hold yet.
-type appendedBatch struct {
-	lane event.Lane
-	last uint64
-	at   wal.Seq
 }
 
 func newLink(a *Agent, l *life) *link {
 	k := &link{a: a, l: l}
 	k.grown = sync.NewCond(&k.mu)
-	l.journal.View(func(c journal.Core) {
-		for i := range k.out {
-			ln := &c.(*core).lanes[i]
-			// What an open log holds is on disk: opening synced it.
-			k.out[i] = custody.NewOutbox(ln.settled+1, ln.last, ln.settled)
-			k.recorded[i] = ln.settled
-		}
-	})
+	l.journal.View(func(c journal.Core) { k.handover = NewHandover(c.(*Core)) })
 	return k
 }
 
@@ -59,9 +39,8 @@ func newLink(a *Agent, l *life) *link {
 func (k *link) onAppend(lane event.Lane, last uint64, at wal.Seq) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.out[lane].Append(last)
-	k.unsynced = append(k.unsynced, appendedBatch{lane, last, at})
-	k.syncedLocked(k.l.journal.Log().Synced())
+	k.handover.Appended(lane, last, at)
+	k.handover.Synced(k.l.journal.Log().Synced())
 	k.grown.Broadcast()
 }
 
@@ -69,17 +48,8 @@ func (k *link) onAppend(lane event.Lane, last uint64, at wal.Seq) {
 func (k *link) onSync(seq wal.Seq) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.syncedLocked(seq)
+	k.handover.Synced(seq)
 	k.grown.Broadcast()
-}
-
-func (k *link) syncedLocked(seq wal.Seq) {
-	n := 0
-	for n < len(k.unsynced) && k.unsynced[n].at <= seq {
-		k.out[k.unsynced[n].lane].Sync(k.unsynced[n].last)
-		n++
-	}
-	k.unsynced = k.unsynced[n:]
 }
 
 // serve uses one session with a parent.
@@ -101,9 +71,7 @@ func (k *link) serve(ctx context.Context, s *transport.Session) {
 		senders.Wait()
 		k.mu.Lock()
 		k.session = nil
-		for i := range k.out {
-			k.out[i].Close()
-		}
+		k.handover.Close()
 		k.mu.Unlock()
 	}()
 	if err := k.open(ctx, s); err != nil {
@@ -131,14 +99,10 @@ func (k *link) serve(ctx context.Context, s *transport.Session) {
 
 // open offers both units to the parent.
 func (k *link) open(ctx context.Context, s *transport.Session) error {
-	m := &wire.Open{WAL: event.WALID(k.l.journal.Log().ID()), Term: k.l.up.NextTerm()}
-	_, known := k.a.positions(k.l)
-	m.Fresh = !known
+	term := k.l.up.NextTerm()
+	var m *wire.Open
 	k.mu.Lock()
-	for i := range k.out {
-		m.Offers[i] = k.out[i].Offer()
-		k.told[i] = m.Offers[i].Synced
-	}
+	k.l.journal.View(func(c journal.Core) { m = k.handover.Open(c.(*Core), term) })
 	k.mu.Unlock()
 	return s.SendControl(ctx, wire.Encode(m))
 }
@@ -168,7 +132,7 @@ func (k *link) control(ctx context.Context, s *transport.Session, m transport.Me
 		if !k.ours(m.Body) {
 			return false, nil
 		}
-		if _, err := k.l.intake.journal(ctx, recResume, m.Body, true); err != nil {
+		if _, err := k.l.intake.journal(ctx, ResumeRecord(m.Body)); err != nil {
 			return false, err
 		}
 		k.resumeSources()
@@ -201,13 +165,8 @@ func (k *link) resumeSources() {
 func (k *link) opened(o *wire.Opened) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for i := range k.out {
-		if k.out[i].Open {
-			return fmt.Errorf("units opened twice: %w", custody.ErrProtocol)
-		}
-		if err := k.out[i].Opened(o.Resume[i]); err != nil {
-			return k.judge(fmt.Errorf("%s lane: %w", event.Lane(i), err))
-		}
+	if err := k.handover.Opened(o); err != nil {
+		return k.judge(err)
 	}
 	k.grown.Broadcast()
 	k.a.log.Info("units opened", "wal", o.WAL.String(), "term", o.Term.String(), "critical_from", o.Resume[0], "bulk_from", o.Resume[1])
@@ -217,28 +176,24 @@ func (k *link) opened(o *wire.Opened) error {
 // judge passes an error on, and asks for a new log where the content here is
 // not what the tree holds.
 func (k *link) judge(err error) error {
-	if errors.Is(err, custody.ErrDiverged) || errors.Is(err, custody.ErrClosed) {
+	if NeedsNewWAL(err) {
 		k.onNewWAL()
 	}
 	return err
 }
 
 func (k *link) refused(r *wire.Refused) error {
-	err := fmt.Errorf("parent refused the units of WAL %s (%s): %s", r.WAL, r.Code, r.Reason)
-	switch r.Code {
-	case wire.RefusedOldTerm:
+	if r.Code == wire.RefusedOldTerm {
 		k.l.up.RaiseTerm(r.Known)
-	case wire.RefusedDiverged, wire.RefusedClosed:
-		k.onNewWAL()
 	}
-	return err
+	return k.judge(RefusalError(r))
 }
 
 func (k *link) acknowledged(ack *wire.Ack) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := k.out[ack.Lane].Ack(ack.Durable, ack.Settled); err != nil {
-		return k.judge(fmt.Errorf("%s lane: %w", ack.Lane, err))
+	if err := k.handover.Acknowledged(ack); err != nil {
+		return k.judge(err)
 	}
 	k.grown.Broadcast()
 	return nil
@@ -247,18 +202,14 @@ func (k *link) acknowledged(ack *wire.Ack) error {
 // recordSettled writes settled positions into the log; only then may it be
 // trimmed up to them.
 func (k *link) recordSettled() error {
-	for i := range k.out {
+	for l := range event.Lane(event.Lanes) {
 		k.mu.Lock()
-		seq := k.out[i].MayTrim()
-		due := seq > k.recorded[i]
+		seq, due := k.handover.Settled(l)
 		k.mu.Unlock()
 		if !due {
 			continue
 		}
-		w := pack.NewWriter()
-		w.Uint(uint64(i))
-		w.Uint(seq)
-		_, err := k.l.journal.Append(recSettled, w.Bytes(), false)
+		_, err := appendRecord(k.l.journal, SettledRecord(l, seq))
 		if errors.Is(err, wal.ErrFull) {
 			continue // it stays due
 		}
@@ -266,8 +217,7 @@ func (k *link) recordSettled() error {
 			return err
 		}
 		k.mu.Lock()
-		k.recorded[i] = seq
-		k.out[i].Trimmed(seq + 1)
+		k.handover.Recorded(l, seq)
 		k.mu.Unlock()
 	}
 	return nil
@@ -277,7 +227,7 @@ func (k *link) recordSettled() error {
 // point on, for as long as the session lives.
 func (k *link) send(ctx context.Context, s *transport.Session, lane event.Lane) {
 	k.mu.Lock()
-	next := k.out[lane].Next
+	next := k.handover.out[lane].Next
 	k.mu.Unlock()
 	r, chain := k.seek(lane, next)
 	for ctx.Err() == nil {
@@ -317,7 +267,7 @@ func (k *link) send(ctx context.Context, s *transport.Session, lane event.Lane) 
 func (k *link) seek(lane event.Lane, seq uint64) (*wal.Reader, event.Hash) {
 	var from wal.Seq
 	var chain event.Hash
-	k.l.journal.View(func(c journal.Core) { from, chain = c.(*core).seek(lane, seq) })
+	k.l.journal.View(func(c journal.Core) { from, chain = c.(*Core).Seek(lane, seq) })
 	return k.l.journal.Log().Reader(max(from, k.l.journal.Log().First())), chain
 }
 
@@ -342,7 +292,7 @@ func nextBatch(r *wal.Reader, lane event.Lane) (event.Header, []byte, error) {
 func (k *link) await(ctx context.Context, lane event.Lane, next uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for ctx.Err() == nil && k.out[lane].Last < next {
+	for ctx.Err() == nil && k.handover.out[lane].Last < next {
 		k.grown.Wait()
 	}
 }
@@ -352,15 +302,13 @@ func (k *link) sendBatch(ctx context.Context, s *transport.Session, h *event.Hea
 	m := &wire.Batch{Before: before, Bytes: body}
 	m.Map, m.Mapped = k.mapping(h.Boot)
 	k.mu.Lock()
-	if !k.out[lane].Open {
-		k.mu.Unlock()
+	// Before it goes out, so that no acknowledgement can overtake it.
+	durable, open := k.handover.Send(lane, h.Last())
+	k.mu.Unlock()
+	if !open {
 		return transport.ErrClosed
 	}
-	m.DurableTo = k.out[lane].Synced
-	k.told[lane] = max(k.told[lane], m.DurableTo)
-	// Before it goes out, so that no acknowledgement can overtake it.
-	k.out[lane].Sent(h.Last())
-	k.mu.Unlock()
+	m.DurableTo = durable
 	return s.Send(ctx, transport.Lane(lane), wire.Encode(m))
 }
 
@@ -369,7 +317,7 @@ func (k *link) mapping(boot clock.Boot) (m clock.Mapping, ok bool) {
 	if boot == k.a.clock.Boot() {
 		return k.a.clock.Mapping()
 	}
-	k.l.journal.View(func(c journal.Core) { m, ok = c.(*core).clockOf(boot) })
+	k.l.journal.View(func(c journal.Core) { m, ok = c.(*Core).Clock(boot) })
 	return m, ok
 }
 
@@ -380,13 +328,7 @@ func (k *link) vouch(ctx context.Context, s *transport.Session) {
 		var due []wire.Vouch
 		k.mu.Lock()
 		for ctx.Err() == nil && len(due) == 0 {
-			for i := range k.out {
-				if o := &k.out[i]; o.Open && o.Synced > k.told[i] {
-					k.told[i] = o.Synced
-					due = append(due, wire.Vouch{Lane: event.Lane(i), Seq: o.Synced})
-				}
-			}
-			if len(due) == 0 {
+			if due = k.handover.Vouches(); len(due) == 0 {
 				k.grown.Wait()
 			}
 		}

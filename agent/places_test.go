@@ -3,11 +3,13 @@ package agent
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
+	"time"
 
 	"pando/agent/input"
 	"pando/event"
+	"pando/event/clock"
+	"pando/event/hlc"
 	"pando/internal/pack"
 )
 
@@ -15,27 +17,23 @@ import (
 // lose a position, and the state that holds them must be readable.
 func TestManyFilesKeepTheirPositions(t *testing.T) {
 	const files = 6000
-	in := &intake{latest: map[string]event.Position{}, limit: 1 << 30, work: make(chan struct{}, 1), room: sync.NewCond(&sync.Mutex{})}
-	for l := range in.moved {
-		in.moved[l] = map[string]bool{}
-	}
+	g := NewGather("eu/a", 1<<30, [event.Lanes]Policy{Block, Block}, [event.Lanes]uint64{})
 	for i := range files {
 		p := event.Position{Source: fmt.Sprintf("s#%d", i), File: strings.Repeat("f", 60), Offset: 1, Replayable: true}
-		in.takeLocked(input.Item{Event: event.Event{Source: "s", Criticality: 2}, Position: p})
+		g.Put(input.Item{Event: event.Event{Source: "s", Criticality: 2}, Position: p})
 	}
 	l := newLog(t)
-	for last := false; !last; {
-		lane, items, positions := in.take()
-		if last = len(items) == 0; last {
-			continue
+	stamp := func() (hlc.Timestamp, error) { return 1, nil }
+	for {
+		taken, ok := g.Take(time.Now())
+		if !ok {
+			break
 		}
-		events := make([]event.Event, len(items))
-		first := l.core.lanes[lane].last + 1
-		for i := range items {
-			events[i] = items[i].Event
-			events[i].Seq = first + uint64(i)
+		b, err := g.Batch(taken, 7, clock.Boot{}, stamp)
+		if err != nil {
+			t.Fatal(err)
 		}
-		b := event.Batch{Unit: event.Unit{Origin: "eu/a", WAL: 7, Lane: lane}, First: first, Positions: positions, Events: events}
+		g.Appended(b, 0)
 		body, err := b.Encode(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -47,7 +45,7 @@ func TestManyFilesKeepTheirPositions(t *testing.T) {
 	}
 	w := pack.NewWriter()
 	l.core.AppendState(w)
-	if err := newCore("eu/a", 7).ReadState(pack.NewReader(w.Bytes())); err != nil {
+	if err := NewCore("eu/a", 7).ReadState(pack.NewReader(w.Bytes())); err != nil {
 		t.Errorf("the agent could not start again: %v", err)
 	}
 }

@@ -28,7 +28,7 @@ func Replay(dir string, fsys durable.FS) (journal.Report, error) {
 	}
 	o := wal.DefaultOptions(walDir(dir))
 	o.FS, o.SegmentBytes = fsys, replaySegment
-	rep, err := journal.Replay(o, func(id uint64, _ journal.Fetch) (journal.Core, error) { return newCore(origin, id), nil })
+	rep, err := journal.Replay(o, func(id uint64, _ journal.Fetch) (journal.Core, error) { return NewCore(origin, id), nil })
 	if err != nil {
 		return rep, fmt.Errorf("agent: %w", err)
 	}

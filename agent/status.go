@@ -23,8 +23,8 @@ var (
 func (a *Agent) reckon(l *life) {
 	var total uint64
 	l.journal.View(func(c journal.Core) {
-		for i := range c.(*core).lanes {
-			total += c.(*core).lanes[i].last
+		for i := range c.(*Core).lanes {
+			total += c.(*Core).lanes[i].last
 		}
 	})
 	a.mu.Lock()
@@ -43,8 +43,8 @@ func (a *Agent) Counts() (n Counts, ok bool) {
 	n.WAL, n.WALBytes, n.Parent = event.WALID(l.journal.Log().ID()), l.journal.Log().Size(), l.up.Parent()
 	l.link.mu.Lock()
 	defer l.link.mu.Unlock()
-	for i := range l.link.out {
-		n.Last[i], n.Settled[i] = l.link.out[i].Last, l.link.out[i].Settled
+	for i := range l.link.handover.out {
+		n.Last[i], n.Settled[i] = l.link.handover.out[i].Last, l.link.handover.out[i].Settled
 	}
 	return n, true
 }

@@ -37,8 +37,8 @@ func newAgent(e *env) *cobra.Command {
 		Short: "Run a leaf agent: read sources, hand their events to a relay",
 		Long: `Run a leaf agent. It reads the sources that its configuration describes, makes
 their events durable in its own log, and hands them to a relay until the root
-has settled them. SIGTERM stops it gracefully, SIGHUP makes it read renewed
-certificates.`,
+has settled them. SIGTERM stops it gracefully, SIGHUP makes it read its
+configuration and certificates again.`,
 		Example: `  pando agent --config /etc/pando/agent.yaml
   pando agent --config agent.yaml --dir /tmp/agent --log-level debug`,
 		Args: cobra.NoArgs,
@@ -47,7 +47,7 @@ certificates.`,
 			if err != nil {
 				return err
 			}
-			return runAgent(cmd.Context(), e, config, opts)
+			return runAgent(cmd.Context(), e, &flags, config, opts)
 		},
 	}
 	addRoleFlags(cmd, &flags)
@@ -87,7 +87,7 @@ func loadAgent(path string, flags *roleFlags) (*agentConfig, agent.Options, erro
 	return c, opts, faults.err()
 }
 
-func runAgent(ctx context.Context, e *env, c *agentConfig, opts agent.Options) error {
+func runAgent(ctx context.Context, e *env, flags *roleFlags, c *agentConfig, opts agent.Options) error {
 	s, err := newShell(e, &c.Common, opts.Credentials)
 	if err != nil {
 		return err
@@ -97,6 +97,11 @@ func runAgent(ctx context.Context, e *env, c *agentConfig, opts agent.Options) e
 	if err != nil {
 		_ = s.server.Close() // nothing was served
 		return err
+	}
+	s.reloader.config, s.reloader.live = c, []string{"sources", "relays", "heartbeat", "pending_bytes", "when_full"}
+	s.reloader.load = func() (any, func() ([]string, error), error) {
+		next, opts, err := loadAgent(flags.config, flags)
+		return next, func() ([]string, error) { return a.Reconfigure(opts) }, err
 	}
 	return s.run(ctx, a)
 }

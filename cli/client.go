@@ -65,6 +65,7 @@ type answerError struct {
 	addr   string
 	status int
 	text   string
+	hint   string // the node's own, or empty
 }
 
 func (e *answerError) Error() string { return fmt.Sprintf("%s: %s", e.addr, e.text) }
@@ -73,6 +74,8 @@ func (e *answerError) Hint() string {
 	switch e.status {
 	case http.StatusForbidden, http.StatusUnauthorized:
 		return "use an operator's certificate: pando ca issue --role operator"
+	case http.StatusUnprocessableEntity:
+		return e.hint
 	case http.StatusServiceUnavailable:
 		return "the roots may be electing a leader, or a majority of them is down: try again, see \"pando tree\", or read what this node knows with --stale"
 	}
@@ -143,13 +146,34 @@ func (c *client) getBytes(ctx context.Context, path string, query url.Values) ([
 	return body, nil
 }
 
+// post asks each node in turn to do something and decodes the first answer.
+func (c *client) post(ctx context.Context, path string, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout*time.Duration(len(c.addrs)))
+	defer cancel()
+	var tries []error
+	for _, addr := range c.addrs {
+		u := url.URL{Scheme: "https", Host: addr, Path: path}
+		resp, err := c.try(ctx, http.MethodPost, addr, u.String())
+		if err == nil {
+			defer resp.Body.Close()
+			return json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(v)
+		}
+		var answer *answerError
+		if errors.As(err, &answer) {
+			return err
+		}
+		tries = append(tries, err)
+	}
+	return &noAnswer{tries}
+}
+
 // open returns the first good response. A follower that sends us to the leader
 // is followed by net/http.
 func (c *client) open(ctx context.Context, path string, query url.Values) (*http.Response, error) {
 	var tries []error
 	for _, addr := range c.addrs {
 		u := url.URL{Scheme: "https", Host: addr, Path: path, RawQuery: query.Encode()}
-		resp, err := c.try(ctx, addr, u.String())
+		resp, err := c.try(ctx, http.MethodGet, addr, u.String())
 		if err == nil {
 			return resp, nil
 		}
@@ -168,8 +192,8 @@ func (c *client) open(ctx context.Context, path string, query url.Values) (*http
 	return nil, &noAnswer{tries}
 }
 
-func (c *client) try(ctx context.Context, addr, target string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+func (c *client) try(ctx context.Context, method, addr, target string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, target, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -186,26 +210,29 @@ func (c *client) try(ctx context.Context, addr, target string) (*http.Response, 
 	}
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxComplaint))
-	return nil, &answerError{addr: addr, status: resp.StatusCode, text: complaint(resp, text)}
+	e := &answerError{addr: addr, status: resp.StatusCode}
+	e.text, e.hint = complaint(resp, text)
+	return nil, e
 }
 
-// complaint is what a refusal says: {"error": …}, or plain text, or only its
-// status.
-func complaint(resp *http.Response, body []byte) string {
+// complaint is what a refusal says: {"error": …, "hint": …}, or plain text, or
+// only its status.
+func complaint(resp *http.Response, body []byte) (text, hint string) {
 	var doc struct {
 		Error string `json:"error"`
+		Hint  string `json:"hint"`
 	}
 	if json.Unmarshal(body, &doc) == nil && doc.Error != "" {
-		return doc.Error
+		return doc.Error, doc.Hint
 	}
-	text := string(bytes.TrimSpace(body))
+	text = string(bytes.TrimSpace(body))
 	if resp.StatusCode == http.StatusNotFound {
-		return "knows nothing of " + resp.Request.URL.Path
+		return "knows nothing of " + resp.Request.URL.Path, ""
 	}
 	if text == "" {
-		return resp.Status
+		return resp.Status, ""
 	}
-	return text
+	return text, ""
 }
 
 // stream hands each line of a stream to take, until the stream ends, take

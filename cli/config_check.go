@@ -12,7 +12,7 @@ import (
 )
 
 func newConfig(e *env) *cobra.Command {
-	return newGroup("config", "Check configuration files before a node starts with them", newConfigCheck(e))
+	return newGroup("config", "Check configuration files, and apply them to a running node", newConfigApply(e), newConfigCheck(e))
 }
 
 func newConfigCheck(e *env) *cobra.Command {

@@ -47,7 +47,7 @@ With --follow the tree stays up, so that the other commands can be tried.`, exit
 			if o.Limit <= 0 {
 				return &usageError{err: fmt.Errorf("--for: %v is not positive", o.Limit), command: cmd.CommandPath()}
 			}
-			o.Guard, o.Command, o.LogLevel = operatorsOnly, invocation(), e.logLevel
+			o.Guard, o.Command, o.LogLevel = readers, invocation(), e.logLevel
 			if !headless {
 				// The narration is for people; with -o json or yaml only the
 				// summary is data.

@@ -76,12 +76,18 @@ func report(w io.Writer, err error) {
 		return
 	}
 	fmt.Fprintf(w, "pando: %s\n", printable(err.Error(), true))
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", printable(hint, false))
+	}
+}
+
+// hintOf is an error's advice, or empty.
+func hintOf(err error) string {
 	var h hinter
 	if errors.As(err, &h) {
-		if hint := h.Hint(); hint != "" {
-			fmt.Fprintf(w, "hint: %s\n", printable(hint, false))
-		}
+		return h.Hint()
 	}
+	return ""
 }
 
 // usageError is a mistake in the command line. It wraps errUsage.

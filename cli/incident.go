@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pando/event"
+	"pando/incident"
 	"pando/root"
 )
 
@@ -30,11 +31,20 @@ without a majority of the roots they fail, unless --stale allows an old answer.`
 
 func newIncidentList(e *env) *cobra.Command {
 	var flags readFlags
+	var at string
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List incidents, newest last",
+		Long: `List incidents, newest last.
+
+With --at relay, or --at and a relay's name, list what a relay that is cut off
+from the roots makes of its own findings. Such incidents are provisional: no
+root has committed them, and nothing acts on them. Once the relay reaches the
+roots again, their incident takes the provisional one's place, and its id leads
+there.`,
 		Example: `  pando incident list --context tree.yaml
-  pando incident list -o json`,
+  pando incident list -o json
+  pando incident list --at eu/relay1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := flags.connect()
@@ -42,25 +52,30 @@ func newIncidentList(e *env) *cobra.Command {
 				return err
 			}
 			defer c.close()
+			if err := c.narrow(cmd.Context(), at); err != nil {
+				return err
+			}
 			var view struct {
-				Incidents []root.Incident `json:"incidents"`
+				Incidents []incident.Summary `json:"incidents"`
 			}
 			if err := c.get(cmd.Context(), "/v1/incidents", flags.query(), &view); err != nil {
 				return err
 			}
 			t := table{columns: []string{"incident", "status", "severity", "opened", "first", "entities", "findings", "summary"}}
 			for _, i := range view.Incidents {
-				t.add(i.ID, i.Status, severityWord(event.Severity(i.Severity)), moment(i.Opened), i.First, len(i.Entities), i.Findings, i.Summary)
+				t.add(i.ID, statusWords(i.Status, i.Provisional), severityWord(event.Severity(i.Severity)), moment(i.Opened), i.First, len(i.Entities), i.Findings, i.Summary)
 			}
 			return e.render(view, t)
 		},
 	}
 	addReadFlags(cmd, &flags)
+	addAtFlag(cmd, &at)
 	return cmd
 }
 
 func newIncidentShow(e *env) *cobra.Command {
 	var flags readFlags
+	var at string
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show an incident's timeline with its evidence",
@@ -69,7 +84,8 @@ reason: a finding is before or after the onset where a causal link proves it or
 the intervals of both are disjoint, otherwise they are concurrent. Each finding
 names the interval in which it began and the events that it rests on.`,
 		Example: `  pando incident show INC-7QXK2M4D6A
-  pando incident show INC-7QXK2M4D6A -o yaml`,
+  pando incident show INC-7QXK2M4D6A -o yaml
+  pando incident show INC-7QXK2M4D6A --at eu/relay1`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := flags.connect()
@@ -77,7 +93,10 @@ names the interval in which it began and the events that it rests on.`,
 				return err
 			}
 			defer c.close()
-			var d root.IncidentDetail
+			if err := c.narrow(cmd.Context(), at); err != nil {
+				return err
+			}
+			var d incident.Detail
 			if err := c.get(cmd.Context(), "/v1/incidents/"+url.PathEscape(args[0]), flags.query(), &d); err != nil {
 				return err
 			}
@@ -88,14 +107,23 @@ names the interval in which it began and the events that it rests on.`,
 		},
 	}
 	addReadFlags(cmd, &flags)
+	addAtFlag(cmd, &at)
 	return cmd
 }
 
+// statusWords marks what no root has committed.
+func statusWords(status string, provisional bool) string {
+	if provisional {
+		return "provisional, " + status
+	}
+	return status
+}
+
 // showIncident prints a head, the timeline and the evidence.
-func (e *env) showIncident(d *root.IncidentDetail) error {
+func (e *env) showIncident(d *incident.Detail) error {
 	head := table{}
 	head.add("incident", d.ID)
-	head.add("status", d.Status)
+	head.add("status", statusWords(d.Status, d.Provisional))
 	head.add("severity", severityWord(event.Severity(d.Severity)))
 	head.add("first", d.First)
 	head.add("opened", moment(d.Opened))
@@ -134,7 +162,7 @@ func (e *env) showIncident(d *root.IncidentDetail) error {
 }
 
 // detector names who said it: a rule by its name.
-func detector(f *root.Finding) string {
+func detector(f *incident.Line) string {
 	if f.Rule != "" {
 		return f.Detector + " " + f.Rule
 	}

@@ -25,9 +25,35 @@ type relayConfig struct {
 	Weight    uint32         `yaml:"weight"`    // share of agents against other relays
 	Parents   []string       `yaml:"parents"`   // transport addresses of roots, or of relays of a higher tier
 	Tick      Duration       `yaml:"tick"`      // between steps of the detectors
-	Gossip    *gossipConfig  `yaml:"gossip"`    // absent: the relay is alone in its region
+	Door      doorConfig     `yaml:"handshakes"`
+	Gossip    *gossipConfig  `yaml:"gossip"` // absent: the relay is alone in its region
 	Detectors anomaly.Config `yaml:"detectors"`
 }
+
+// doorConfig bounds how fast agents are let in.
+type doorConfig struct {
+	PerSecond       int `yaml:"per_second"`         // sessions opened, on average
+	Burst           int `yaml:"burst"`              // sessions opened at once after a quiet time
+	HalfOpen        int `yaml:"half_open"`          // connections that have not said who they are
+	HalfOpenPerHost int `yaml:"half_open_per_host"` // of one IP address
+}
+
+func defaultDoor(o *relay.Options) doorConfig {
+	return doorConfig{PerSecond: int(time.Second / o.HandshakeEvery), Burst: o.HandshakeBurst, HalfOpen: o.MaxPending, HalfOpenPerHost: o.MaxPendingPerHost}
+}
+
+// apply puts what the file says into the options.
+func (d *doorConfig) apply(o *relay.Options, v *configFaults) {
+	if d.PerSecond < 1 || d.PerSecond > maxPerSecond {
+		v.add("handshakes.per_second: %d: give 1 to %d", d.PerSecond, maxPerSecond)
+		return
+	}
+	o.HandshakeEvery, o.HandshakeBurst = time.Second/time.Duration(d.PerSecond), d.Burst
+	o.MaxPending, o.MaxPendingPerHost = d.HalfOpen, d.HalfOpenPerHost
+}
+
+// maxPerSecond is far above what one machine can do.
+const maxPerSecond = 100_000
 
 // gossipConfig is a pool that this node joins.
 type gossipConfig struct {
@@ -46,8 +72,8 @@ func newRelay(e *env) *cobra.Command {
 durable, lets detectors look at them, and hands counts and findings to the root.
 Relays of one region find each other by gossip, so that agents can move from one
 to another. Its parents are roots, or relays of a region above its own (eu is
-above eu.fra), which pass on what it says. SIGTERM stops it gracefully, SIGHUP makes it read renewed
-certificates.`,
+above eu.fra), which pass on what it says. SIGTERM stops it gracefully, SIGHUP
+makes it read its configuration and certificates.`,
 		Example: `  pando relay --config /etc/pando/relay.yaml
   pando relay --config relay.yaml --listen 10.0.0.7:7070`,
 		Args: cobra.NoArgs,
@@ -56,7 +82,7 @@ certificates.`,
 			if err != nil {
 				return err
 			}
-			return runRelay(cmd.Context(), e, config, opts)
+			return runRelay(cmd.Context(), e, &flags, config, opts)
 		},
 	}
 	addRoleFlags(cmd, &flags)
@@ -68,7 +94,7 @@ certificates.`,
 func loadRelay(path string, flags *roleFlags) (*relayConfig, relay.Options, error) {
 	opts := relay.DefaultOptions()
 	c := &relayConfig{Common: defaultRoleConfig(transport.RoleRelay), Log: defaultLog(),
-		Weight: opts.Weight, Tick: Duration(opts.TickEvery), Detectors: opts.Detectors}
+		Weight: opts.Weight, Tick: Duration(opts.TickEvery), Door: defaultDoor(&opts), Detectors: opts.Detectors}
 	if err := loadYAML(path, c); err != nil {
 		return nil, opts, err
 	}
@@ -87,6 +113,7 @@ func loadRelay(path string, flags *roleFlags) (*relayConfig, relay.Options, erro
 	opts.Dir, opts.Listen, opts.Advertise, opts.Parents = c.Common.Dir, c.Listen, c.Advertise, c.Parents
 	opts.SegmentBytes, opts.MaxBytes = int64(c.Log.SegmentBytes), int64(c.Log.MaxBytes)
 	opts.Weight, opts.TickEvery, opts.Detectors = c.Weight, time.Duration(c.Tick), c.Detectors
+	c.Door.apply(&opts, faults)
 	opts.Gossip = c.Gossip.options(path, c.Common.Dir, opts.Credentials, faults)
 	c.Log.check(faults)
 	faults.join(opts.Validate(), opts.Credentials)
@@ -125,7 +152,7 @@ func (g *gossipConfig) options(file, dir string, creds *transport.Credentials, v
 	return &o
 }
 
-func runRelay(ctx context.Context, e *env, c *relayConfig, opts relay.Options) error {
+func runRelay(ctx context.Context, e *env, flags *roleFlags, c *relayConfig, opts relay.Options) error {
 	s, err := newShell(e, &c.Common, opts.Credentials)
 	if err != nil {
 		return err
@@ -135,6 +162,11 @@ func runRelay(ctx context.Context, e *env, c *relayConfig, opts relay.Options) e
 	if err != nil {
 		_ = s.server.Close() // nothing was served
 		return err
+	}
+	s.reloader.config, s.reloader.live = c, []string{"detectors", "roots"}
+	s.reloader.load = func() (any, func() ([]string, error), error) {
+		next, opts, err := loadRelay(flags.config, flags)
+		return next, func() ([]string, error) { return r.Reconfigure(opts) }, err
 	}
 	return s.run(ctx, r)
 }

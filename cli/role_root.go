@@ -50,7 +50,7 @@ func newRootRole(e *env) *cobra.Command {
 is settled and which incidents there are; without a majority of them nothing is
 settled, and nothing is lost. The command line is the same for the first start
 and for every restart. SIGTERM hands leadership over and stops, SIGHUP makes the
-root read renewed certificates.`,
+root read its configuration and certificates again.`,
 		Example: `  pando root --config /etc/pando/root.yaml
   pando root --config root.yaml --dir /tmp/root1`,
 		Args: cobra.NoArgs,
@@ -59,7 +59,7 @@ root read renewed certificates.`,
 			if err != nil {
 				return err
 			}
-			return runRoot(cmd.Context(), e, config, opts)
+			return runRoot(cmd.Context(), e, &flags, config, opts)
 		},
 	}
 	addRoleFlags(cmd, &flags)
@@ -121,7 +121,7 @@ func (r *raftConfig) check(v *configFaults) []root.Server {
 	return servers
 }
 
-func runRoot(ctx context.Context, e *env, c *rootConfig, opts root.Options) error {
+func runRoot(ctx context.Context, e *env, flags *roleFlags, c *rootConfig, opts root.Options) error {
 	s, err := newShell(e, &c.Common, opts.Credentials)
 	if err != nil {
 		return err
@@ -131,6 +131,11 @@ func runRoot(ctx context.Context, e *env, c *rootConfig, opts root.Options) erro
 	if err != nil {
 		_ = s.server.Close() // nothing was served
 		return rootDamage(err)
+	}
+	s.reloader.config, s.reloader.live = c, []string{"tick"}
+	s.reloader.load = func() (any, func() ([]string, error), error) {
+		next, opts, err := loadRoot(flags.config, flags)
+		return next, func() ([]string, error) { return nil, r.Reconfigure(opts) }, err
 	}
 	return rootDamage(s.run(ctx, r))
 }

@@ -33,7 +33,7 @@ type node interface {
 //
 //	plain HTTP  ops ─► /healthz /readyz /metrics
 //	mutual TLS  api ─► operators only ─► the node's /v1/
-//	SIGHUP      ─► certificates are read again
+//	SIGHUP      ─► configuration and certificates are read again
 //	SIGTERM     ─► ctx ends ─► the node stops gracefully ─► listeners close
 type shell struct {
 	log    *slog.Logger
@@ -41,6 +41,8 @@ type shell struct {
 	reg    *prometheus.Registry
 	server *ops.Server
 	api    string // where the API can be reached, or empty
+
+	reloader reloader
 }
 
 // newShell binds the listeners.
@@ -57,7 +59,7 @@ func newShell(e *env, c *roleConfig, creds *transport.Credentials) (*shell, erro
 	if c.API != "" {
 		o.APIAddr, o.APITLS = c.API, creds.ServerConfig()
 	}
-	s := &shell{log: log, creds: creds, reg: reg}
+	s := &shell{log: log, creds: creds, reg: reg, reloader: reloader{creds: creds}}
 	if s.server, err = ops.New(o); err != nil {
 		return nil, withHint(err, "another process may hold the address; change ops: or api: in the configuration")
 	}
@@ -76,7 +78,8 @@ func (s *shell) run(ctx context.Context, n node) error {
 	role := s.creds.Identity().Role
 	s.server.Check(ops.Check{Name: string(role), Probe: func(context.Context) error { return n.Health() }})
 	if s.api != "" {
-		s.server.Handle("/v1/", operatorsOnly(n.API()))
+		s.server.Handle("/v1/", readers(n.API()))
+		s.server.Handle("POST /v1/reload", only(http.HandlerFunc(s.serveReload), transport.RoleOperator))
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -103,8 +106,7 @@ func (s *shell) run(ctx context.Context, n node) error {
 	return err
 }
 
-// reloadOnHangup takes up renewed certificates at SIGHUP. A fault leaves the
-// old ones in force.
+// reloadOnHangup reads configuration and certificates again at SIGHUP.
 func (s *shell) reloadOnHangup(ctx context.Context) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -114,19 +116,19 @@ func (s *shell) reloadOnHangup(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-hangup:
-			if err := s.creds.Reload(); err != nil {
-				s.log.Error("certificates were not reloaded; the old ones stay in force", "error", err)
-				continue
-			}
-			s.log.Info("certificates were reloaded", "expires", s.creds.Expires())
+			_, _ = s.reloadNow("SIGHUP") // it is logged
 		}
 	}
 }
 
-// operatorsOnly keeps agents from reading what others send: their certificates
-// are of the domain, but stand on machines that many can touch.
-func operatorsOnly(h http.Handler) http.Handler {
-	allowed := []transport.Role{transport.RoleOperator, transport.RoleRelay, transport.RoleRoot}
+// readers lets everybody of the tree read but agents.
+func readers(h http.Handler) http.Handler {
+	return only(h, transport.RoleOperator, transport.RoleRelay, transport.RoleRoot)
+}
+
+// only lets certificates of some roles through. Agents' never are among them:
+// they are of the domain, but stand on machines that many can touch.
+func only(h http.Handler, allowed ...transport.Role) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 			http.Error(w, "show a certificate", http.StatusUnauthorized)

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"pando/root"
+	"pando/incident"
 	"pando/tree/tap"
 )
 
@@ -158,7 +158,7 @@ func TestALineTravelsFromSyslogToIncident(t *testing.T) {
 	send(t, syslog, &agentTap, &tapped)
 
 	var list struct {
-		Incidents []root.Incident `json:"incidents"`
+		Incidents []incident.Summary `json:"incidents"`
 	}
 	until(t, "an incident", func() bool {
 		out, code := b.pando("incident", "list", "--context", context, "-o", "json")
@@ -188,11 +188,46 @@ func TestALineTravelsFromSyslogToIncident(t *testing.T) {
 	if code != exitFailure || !strings.Contains(out, "no such incident") {
 		t.Errorf("an incident that is not: exit code %d\n%s", code, out)
 	}
-	out, code = b.pando("incident", "list", "--context", context, "--node", relayAPI)
-	if code != exitFailure || !strings.Contains(out, "knows nothing of /v1/incidents") {
-		t.Errorf("incidents of a relay: exit code %d\n%s", code, out)
+	out, code = b.pando("incident", "list", "--context", context, "--at", "relay", "-o", "json")
+	if code != exitOK || !strings.Contains(out, `"incidents": []`) {
+		t.Errorf("incidents of a relay that the roots have all of: exit code %d\n%s", code, out)
+	}
+	out, code = b.pando("incident", "list", "--context", context, "--at", "mars/r9")
+	if code != exitFailure || !strings.Contains(out, "no node of that name") {
+		t.Errorf("incidents of a relay that is not: exit code %d\n%s", code, out)
 	}
 	strangers(t, b, rootAPI)
+	reload(t, b, context, agentAPI, relayAPI)
+}
+
+// reload changes what may change while nodes run, and tries what may not.
+func reload(t *testing.T, b *bench, context, agentAPI, relayAPI string) {
+	change := func(name, old, new string) {
+		t.Helper()
+		text, err := os.ReadFile(b.path(name))
+		if err != nil || !strings.Contains(string(text), old) {
+			t.Fatalf("%s: %v, want %q in it", name, err, old)
+		}
+		b.file(name, strings.Replace(string(text), old, new, 1))
+	}
+	apply := func(node string, want int, says ...string) {
+		t.Helper()
+		out, code := b.pando("config", "apply", "--context", context, "--node", node)
+		for _, s := range says {
+			if code != want || !strings.Contains(out, s) {
+				t.Errorf("config apply: exit code %d, want %d, and %q in\n%s", code, want, s, out)
+			}
+		}
+	}
+	apply(agentAPI, exitOK, "changed            nothing")
+	change("agent.yaml", "{pattern: CRITICAL,", "{pattern: FATAL,")
+	apply(agentAPI, exitOK, "sources", "touched            in")
+	change("agent.yaml", "segment_bytes: 2MiB", "segment_bytes: 4MiB")
+	apply(agentAPI, exitFailure, "segment_bytes: cannot change while the node runs", "hint: restart the node")
+	change("agent.yaml", "segment_bytes: 4MiB", "segmnt_bytes: 2MiB")
+	apply(agentAPI, exitFailure, "segmnt_bytes", "the old one stays in force")
+	change("relay.yaml", "count: 1", "count: 2")
+	apply(relayAPI, exitOK, "touched            detectors")
 }
 
 // send writes harmless lines until both taps are seen to run, then the one

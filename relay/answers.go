@@ -26,7 +26,11 @@ func (c *core) claim(u *unit) {
 		u = other
 	}
 	c.claims++
-	c.ask(&wire.Claim{ID: c.claims, Origin: u.id.Origin, WAL: u.id.WAL, Term: u.intake.Term, Opened: u.intake.Opened})
+	m := &wire.Claim{ID: c.claims, Origin: u.id.Origin, WAL: u.id.WAL, Term: u.intake.Term, Opened: u.intake.Opened, Started: u.intake.Started}
+	if s := c.sessions[u.session]; s != nil {
+		m.Estate = s.estate
+	}
+	c.ask(m)
 }
 
 // claimed takes the root's answer to a claim.
@@ -90,10 +94,10 @@ func (c *core) sessionOf(origin string, id event.WALID) *session {
 	return c.sessions[u.session]
 }
 
-// contradicted drops what can never settle because the root holds other
-// content, and tells the agent to open a new WAL id.
+// contradicted drops what can never settle, because the root holds other
+// content or forgot the WAL id, and tells the agent to open a new one.
 func (c *core) contradicted(u *unit, s *session, err error) {
-	if errors.Is(err, custody.ErrDiverged) {
+	if errors.Is(err, custody.ErrDiverged) || errors.Is(err, custody.ErrForgotten) {
 		u.intake.Held = nil
 		u.refold()
 	}
@@ -133,6 +137,8 @@ func (c *core) judge(j *wire.Judgement) error {
 	switch {
 	case j.Verdict == custody.RefuseDiverge:
 		err = fmt.Errorf("section up to %d: %w", j.To, custody.ErrDiverged)
+	case j.Verdict == custody.RefuseForgotten:
+		err = fmt.Errorf("section up to %d: %w", j.To, custody.ErrForgotten)
 	case j.Closed && !u.intake.Closed:
 		err = u.intake.Shut(j.Settled, j.Chain)
 		cut = noCut // fold it again as the rest
@@ -140,6 +146,10 @@ func (c *core) judge(j *wire.Judgement) error {
 			err = fmt.Errorf("WAL %s: %w", j.Unit.WAL, custody.ErrClosed)
 		}
 	case j.Verdict == custody.Apply:
+		c.reclaim(u, u.intake.Fenced, j.InForce)
+		err = u.intake.Applied(j.Settled, j.Chain)
+	case j.Verdict == custody.SkipTerm && j.InForce.Compare(j.Term) < 0:
+		c.reclaim(u, u.intake.Claimed && j.Term == u.intake.Term, j.InForce)
 		err = u.intake.Applied(j.Settled, j.Chain)
 	case j.Verdict == custody.SkipTerm:
 		// The agent is elsewhere, or a clone of it is: this session would
@@ -165,6 +175,18 @@ func (c *core) judge(j *wire.Judgement) error {
 	return nil
 }
 
+// reclaim claims a unit again if the root has an older term in force than this
+// relay's: it was restored, and does not know what this relay knows of a claim.
+func (c *core) reclaim(u *unit, known bool, inForce custody.Term) {
+	if !known {
+		return
+	}
+	u.intake.InForce(inForce)
+	if u.intake.Wants() {
+		c.claim(u)
+	}
+}
+
 // uplink takes note that the root came or went. What had no answer is said
 // again to the next root.
 func (c *core) uplink(up bool) {
@@ -186,10 +208,19 @@ func (c *core) uplink(up bool) {
 	for i := range c.pending {
 		c.sayFinding(&c.pending[i])
 	}
+	c.handOver()
 }
 
-// report keeps findings until the root has them, and says them.
+// report keeps findings until the root has them, and says them. Without a root
+// they make provisional incidents here.
 func (c *core) report(fs []anomaly.Finding) {
+	if len(fs) == 0 {
+		return
+	}
+	c.pace.suspect(fs, c.now)
+	if !c.up || c.local.holds(fs) {
+		c.suspect(fs)
+	}
 	for i := range fs {
 		f := &fs[i]
 		if c.found != nil {
@@ -225,5 +256,5 @@ func (c *core) received(body []byte) error {
 	for _, x := range list {
 		c.pending = slices.DeleteFunc(c.pending, func(p anomaly.Finding) bool { return p.ID == x.ID && p.Revision <= x.Revision })
 	}
-	return nil
+	return c.handedOver()
 }

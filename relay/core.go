@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/goccy/go-yaml"
 
@@ -35,8 +36,6 @@ const (
 	// maxSpans bounds the batches of one section, so that a skip repeats
 	// little work.
 	maxSpans = 512
-	// bulkEvery is how often bulk sections are cut, in nanoseconds.
-	bulkEvery = int64(1e9)
 	// expectEvery is how often changed expectations go up, in nanoseconds.
 	expectEvery = int64(5e9)
 	// askEvery is how often fenced units are asked for, in nanoseconds, and
@@ -49,17 +48,24 @@ const (
 )
 
 // Addresses of outputs.
-const toRoot = "root"
+const (
+	toRoot      = "root"
+	toOperators = "operators" // of this relay
+)
 
-func toSession(id uint64) string { return fmt.Sprintf("session/%d", id) }
+const sessionPrefix = "session/"
+
+func toSession(id uint64) string { return sessionPrefix + strconv.FormatUint(id, 10) }
 
 // Kinds of outputs that are not messages as they stand: the shell puts
 // several of them into one message. Those below are wire kinds.
 const (
-	outSection uint8 = iota + 0x80 // an encoded section
-	outFinding                     // an encoded finding
-	outExpect                      // unit, term, expectations
-	outHangUp                      // end the session; the body is the reason
+	outSection  uint8 = iota + 0x80 // an encoded section
+	outFinding                      // an encoded finding
+	outExpect                       // unit, term, expectations
+	outHangUp                       // end the session; the body is the reason
+	outNamed                        // ids of provisional incidents
+	outIncident                     // a change of a provisional incident
 )
 
 // core is the relay's deterministic part: custody of units, panes, detectors,
@@ -78,6 +84,8 @@ type core struct {
 	asked    int64  // when units were last asked for
 	pending  []anomaly.Finding
 	dropped  uint64 // findings beyond maxPendingFindings
+	local    *provisional
+	pace     pace
 
 	say func(journal.Output)
 	// seen is told every stepped event, for people who watch; it must not
@@ -95,16 +103,18 @@ type session struct {
 	wal    event.WALID
 	term   custody.Term
 	fresh  bool
+	estate wire.Estate
 }
 
 func newCore(name string, fetch journal.Fetch) (*core, error) {
-	c := &core{name: name, fetch: fetch, units: map[event.Unit]*unit{}, sessions: map[uint64]*session{}}
+	c := &core{name: name, fetch: fetch, units: map[event.Unit]*unit{}, sessions: map[uint64]*session{}, pace: newPace()}
 	engine, err := anomaly.NewEngine(anomaly.DefaultConfig())
 	if err != nil {
 		return nil, err
 	}
 	c.engine = engine
-	return c, nil
+	c.local, err = newProvisional()
+	return c, err
 }
 
 func (c *core) Logic() uint32 { return logicVersion }
@@ -163,6 +173,8 @@ func (c *core) step(at wal.Seq, kind uint8, body []byte) error {
 		return nil
 	case recReceived:
 		return c.received(body)
+	case recGrant:
+		return decodeNumbers(body, &c.pace.granted)
 	}
 	return fmt.Errorf("record kind %d is unknown", kind)
 }
@@ -236,8 +248,10 @@ func (c *core) tick(body []byte) error {
 	}
 	c.now = now
 	c.report(c.engine.Tick(now))
+	c.announce(c.local.tick(now))
+	c.pace.tick(now)
 	for _, u := range c.order() {
-		if c.due(u.lastCut, bulkEvery) || u.more {
+		if c.due(u.lastCut, c.pace.every()) || u.more {
 			if err := c.cut(u); err != nil {
 				return err
 			}

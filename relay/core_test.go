@@ -34,6 +34,7 @@ type bench struct {
 	origin  custody.Origin
 	rows    map[event.Unit]string // sum of what the root applied
 	events  map[event.Unit]uint64
+	lost    map[event.Unit][]custody.Range
 	agents  map[string]*fakeAgent
 	now     int64
 	session uint64
@@ -57,7 +58,7 @@ type fakeBatch struct {
 }
 
 func newBench(t *testing.T) *bench {
-	b := &bench{t: t, owners: map[event.Unit]*custody.Owner{}, rows: map[event.Unit]string{}, events: map[event.Unit]uint64{},
+	b := &bench{t: t, owners: map[event.Unit]*custody.Owner{}, rows: map[event.Unit]string{}, events: map[event.Unit]uint64{}, lost: map[event.Unit][]custody.Range{},
 		agents: map[string]*fakeAgent{}, now: 1_000e9}
 	b.core = b.newCore()
 	b.do(recStart, nil)
@@ -95,6 +96,11 @@ func (b *bench) agent(name string, id event.WALID) *fakeAgent {
 
 // write appends a batch of n events to the agent's log.
 func (a *fakeAgent) write(t *testing.T, lane event.Lane, n int, replayable bool) {
+	a.writeEvents(t, lane, n, replayable, func(int, *event.Event) {})
+}
+
+// writeEvents does the same with events as change makes them.
+func (a *fakeAgent) writeEvents(t *testing.T, lane event.Lane, n int, replayable bool, change func(i int, e *event.Event)) {
 	batch := event.Batch{Unit: event.Unit{Origin: a.name, WAL: a.wal, Lane: lane}, First: a.next[lane], Boot: clock.Boot{1},
 		Positions: []event.Position{{Source: "s", Offset: int64(a.next[lane]) + int64(n), Replayable: replayable}}}
 	for i := range n {
@@ -105,6 +111,7 @@ func (a *fakeAgent) write(t *testing.T, lane event.Lane, n int, replayable bool)
 		if lane == event.Bulk {
 			e.Criticality = 2
 		}
+		change(i, &e)
 		batch.Events = append(batch.Events, e)
 	}
 	body, err := batch.Encode(nil)
@@ -198,7 +205,8 @@ func (b *bench) grant(body []byte) {
 	var c wire.Claim
 	b.decode(body, &c)
 	a := wire.ClaimAnswer{ID: c.ID, Origin: c.Origin, WAL: c.WAL, Term: c.Term, Granted: true}
-	closes, _ := b.origin.Claim(c.WAL, c.Opened, b.owner(event.Unit{Origin: c.Origin, WAL: c.WAL}).Closed)
+	closes, _ := b.origin.Claim(custody.Claim{WAL: c.WAL, Opened: c.Opened, Started: c.Started, Known: true,
+		Closed: b.owner(event.Unit{Origin: c.Origin, WAL: c.WAL}).Closed})
 	for l := range event.Lane(event.Lanes) {
 		if closes != 0 {
 			b.owner(event.Unit{Origin: c.Origin, WAL: closes, Lane: l}).Close()
@@ -218,13 +226,16 @@ func (b *bench) judge(section []byte) custody.Verdict {
 		b.t.Fatal(err)
 	}
 	o := b.owner(s.Head.Unit)
-	v := o.Judge(s.Head)
+	v, lost := o.Judge(s.Head)
+	if !lost.Empty() {
+		b.lost[s.Head.Unit] = append(b.lost[s.Head.Unit], lost)
+	}
 	if v == custody.Apply {
 		b.events[s.Head.Unit] += s.Rows.Events
 		b.rows[s.Head.Unit] += s.Rows.Sum.String() + " "
 	}
 	a := wire.DigestAnswer{ID: 1, Judgements: []wire.Judgement{{Unit: s.Head.Unit, Term: s.Head.Term, To: s.Head.To, Verdict: v,
-		Closed: o.Closed, Settled: o.Settled, Chain: o.Chain}}}
+		Closed: o.Closed, InForce: o.Term, Settled: o.Settled, Chain: o.Chain}}}
 	b.do(recJudged, wire.Encode(&a).Body)
 	return v
 }

@@ -3,8 +3,6 @@
 package relay
 
 import (
-	"fmt"
-
 	"pando/transport"
 	"pando/tree/wire"
 )
@@ -12,29 +10,30 @@ import (
 // pack makes the next digest of the sections that wait: of this relay's own
 // and of each relay's below in turn, so that none waits for all that another
 // one has. Sections of one source keep their order.
-func (u *upstream) pack() (transport.Message, bool) {
+func (u *Outgoing) pack() (transport.Message, bool) {
 	if u.digest != 0 {
 		return transport.Message{}, false
 	}
 	var sections [][]byte
-	sources := 1 + len(u.below.relays)
+	b := u.below
+	if b == nil {
+		b = &below{}
+	}
+	sources := 1 + len(b.relays)
 	for size, idle := 0, 0; idle < sources && len(sections) < maxSectionsPerDigest; {
-		source := u.below.turn % sources
-		section, from, ok := u.first(source)
+		source := b.turn % sources
+		section, from, ok := u.first(b, source)
 		if !ok {
-			u.below.turn++
+			b.turn++
 			idle++
 			continue
 		}
 		if size += len(section); size > maxDigest && len(sections) > 0 {
 			break // it begins the next one
 		}
-		u.drop(source)
+		u.drop(b, source)
 		sections, u.flight = append(sections, section), append(u.flight, from)
-		if from != nil {
-			u.r.count.passed.Inc()
-		}
-		u.below.turn++
+		b.turn++
 		idle = 0
 	}
 	if len(sections) == 0 {
@@ -47,14 +46,14 @@ func (u *upstream) pack() (transport.Message, bool) {
 
 // first is the section that waits longest of a source: 0 is this relay, others
 // are those below.
-func (u *upstream) first(source int) (section []byte, from *parcel, ok bool) {
+func (u *Outgoing) first(b *below, source int) (section []byte, from *parcel, ok bool) {
 	if source == 0 {
 		if len(u.sections) == 0 {
 			return nil, nil, false
 		}
 		return u.sections[0], nil, true
 	}
-	l := u.below.relays[source-1]
+	l := b.relays[source-1]
 	if len(l.parcels) == 0 {
 		return nil, nil, false
 	}
@@ -62,44 +61,19 @@ func (u *upstream) first(source int) (section []byte, from *parcel, ok bool) {
 }
 
 // drop takes the first section of a source off its queue.
-func (u *upstream) drop(source int) {
+func (u *Outgoing) drop(b *below, source int) {
 	if source == 0 {
+		u.packed += uint64(len(u.sections[0]))
 		u.sections = u.sections[1:]
 		return
 	}
-	l := u.below.relays[source-1]
+	l := b.relays[source-1]
 	p := l.parcels[0]
-	l.release(len(p.sections[0]))
+	n := len(p.sections[0])
+	l.packed += uint64(n)
+	l.release(n)
+	b.count.Inc()
 	if p.sections = p.sections[1:]; len(p.sections) == 0 {
 		l.parcels = l.parcels[1:]
 	}
-}
-
-// judged gives each section's judgement to whoever cut it.
-func (u *upstream) judged(a *wire.DigestAnswer) error {
-	u.mu.Lock()
-	if a.ID != u.digest {
-		u.mu.Unlock()
-		return nil
-	}
-	flight := u.flight
-	u.digest, u.flight = 0, nil
-	if len(a.Judgements) != len(flight) {
-		u.mu.Unlock()
-		return fmt.Errorf("%d sections have %d judgements", len(flight), len(a.Judgements))
-	}
-	own := &wire.DigestAnswer{ID: a.ID}
-	for i, p := range flight {
-		if p == nil {
-			own.Judgements = append(own.Judgements, a.Judgements[i])
-			continue
-		}
-		p.judge(a.Judgements[i])
-	}
-	u.mu.Unlock()
-	u.nudge()
-	if len(own.Judgements) == 0 {
-		return nil
-	}
-	return u.record(recJudged, wire.Encode(own).Body)
 }

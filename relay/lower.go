@@ -34,6 +34,8 @@ type lower struct {
 	requests []*passed // to be sent
 	waiting  int       // requests without an answer
 	queued   int       // what is to be sent, in bytes
+	packed   uint64    // bytes of sections since they were last counted
+	granted  uint64    // bytes a second of bulk that it was told
 }
 
 const (
@@ -183,7 +185,7 @@ func (l *lower) request(relay string, kind uint8, body []byte) error {
 	}
 	l.r.upstream.mu.Lock()
 	defer l.r.upstream.mu.Unlock()
-	if l.r.upstream.live {
+	if l.r.upstream.out.live {
 		l.queued += len(body) + requestOverhead
 		l.requests = append(l.requests, &passed{from: l, relay: relay, kind: kind, m: m, id: id, was: *id, size: len(body) + requestOverhead})
 		l.r.upstream.nudge()
@@ -212,7 +214,7 @@ func (l *lower) digest(body []byte) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {
-	case !u.live:
+	case !u.out.live:
 	case len(d.Sections) == 0:
 		l.tell(wire.Encode(&wire.DigestAnswer{ID: d.ID}))
 	default:

@@ -42,6 +42,18 @@ type Options struct {
 	Gossip      *gossip.Options // of the region's pool; nil: this relay is alone
 	API         string          // address of the API, told to others
 
+	// A session is opened each HandshakeEvery on average, and up to
+	// HandshakeBurst at once after a quiet time; who comes beyond is told when
+	// to come back. The defaults are what a relay's disk and its root's Raft
+	// log take beside their work: when a relay of a thousand agents dies, its
+	// neighbour has taken those without a standby over in four seconds.
+	HandshakeEvery time.Duration
+	HandshakeBurst int
+
+	// MaxPending and MaxPendingPerHost bound half-open connections, as in
+	// [transport.Options].
+	MaxPending, MaxPendingPerHost int
+
 	TickEvery    time.Duration // between ticks of the core
 	SegmentBytes int64
 	MaxBytes     int64
@@ -53,7 +65,9 @@ type Options struct {
 // DefaultOptions returns the options of a relay but for its folder,
 // credentials, address and parents.
 func DefaultOptions() Options {
+	t := transport.DefaultOptions()
 	return Options{
+		HandshakeEvery: 5 * time.Millisecond, HandshakeBurst: 200, MaxPending: t.MaxPending, MaxPendingPerHost: t.MaxPendingPerHost,
 		FS: durable.OS(), Network: transport.TCP(), Weight: 1, Detectors: anomaly.DefaultConfig(),
 		TickEvery: 100 * time.Millisecond, SegmentBytes: 64 << 20,
 		Wall: func() int64 { return time.Now().UnixNano() }, Logger: slog.New(slog.DiscardHandler),
@@ -78,6 +92,12 @@ func (o *Options) Validate() error {
 	}
 	if len(o.Parents) == 0 {
 		bad("parents: name the address of at least one root, or of one relay of a higher tier")
+	}
+	if _, err := newDoor(o.HandshakeEvery, o.HandshakeBurst); err != nil {
+		bad("handshakes: %w", err)
+	}
+	if o.MaxPending < 1 || o.MaxPendingPerHost < 1 {
+		bad("half_open: %d in all and %d of one address: give at least 1", o.MaxPending, o.MaxPendingPerHost)
 	}
 	if o.TickEvery < time.Millisecond || o.TickEvery > time.Second {
 		bad("tick: %s is outside 1ms to 1s", o.TickEvery)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"pando/transport"
 	"pando/tree/status"
 	"pando/tree/wire"
@@ -22,6 +24,7 @@ type below struct {
 	last     uint64             // of these ids
 	speaking map[string]bool    // relays whose findings are under way
 	words    words
+	count    prometheus.Counter // of what was passed on
 	closed   bool
 }
 
@@ -56,8 +59,8 @@ const (
 	lowerWindow = 64
 )
 
-func newBelow() below {
-	return below{passed: map[uint64]*passed{}, speaking: map[string]bool{}, words: newWords()}
+func newBelow(count prometheus.Counter) below {
+	return below{passed: map[uint64]*passed{}, speaking: map[string]bool{}, words: newWords(), count: count}
 }
 
 // reset forgets what has no answer.
@@ -65,7 +68,7 @@ func (b *below) reset() {
 	clear(b.passed)
 	clear(b.speaking)
 	for _, l := range b.relays {
-		l.parcels, l.requests, l.waiting = nil, nil, 0
+		l.parcels, l.requests, l.waiting, l.granted = nil, nil, 0, 0
 		l.release(l.queued)
 	}
 }
@@ -111,7 +114,7 @@ func (u *upstream) closeBelow(reason string) {
 // standing is this relay's word on how it is connected upwards.
 func (u *upstream) standing() *wire.Uplink {
 	m := &wire.Uplink{Path: u.path}
-	if u.live {
+	if u.out.live {
 		m.Life = u.life
 	}
 	return m
@@ -151,8 +154,7 @@ func (u *upstream) nodesBelow() []status.Node {
 // passUp appends the requests of relays below that may go now. Each has its own
 // window, so that none fills the root's. Findings of one relay keep their
 // order: the next ones wait for the answer.
-func (u *upstream) passUp(out []transport.Message) []transport.Message {
-	b := &u.below
+func (b *below) passUp(out []transport.Message) []transport.Message {
 	for _, l := range b.relays {
 		for len(l.requests) > 0 && l.waiting < lowerWindow {
 			p := l.requests[0]
@@ -169,7 +171,7 @@ func (u *upstream) passUp(out []transport.Message) []transport.Message {
 			*p.id = passedIDs + b.last
 			b.passed[*p.id] = p
 			out = append(out, wire.Encode(&wire.Forward{Relay: p.relay, Kind: p.kind, Body: wire.Encode(p.m).Body}))
-			u.r.count.passed.Inc()
+			b.count.Inc()
 		}
 	}
 	return out
@@ -177,24 +179,21 @@ func (u *upstream) passUp(out []transport.Message) []transport.Message {
 
 // passDown gives an answer to the relay whose request it answers. Nobody waits
 // for it any more if that relay's session is over.
-func (u *upstream) passDown(kind uint8, answer wire.Message, id *uint64) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	p := u.below.passed[*id]
+func (b *below) passDown(kind uint8, answer wire.Message, id *uint64) error {
+	p := b.passed[*id]
 	if p == nil {
 		return nil
 	}
 	if want := answers[p.kind]; kind != want {
 		return fmt.Errorf("request of kind %d is answered by kind %d, want %d", p.kind, kind, want)
 	}
-	delete(u.below.passed, *id)
+	delete(b.passed, *id)
 	if p.kind == wire.KindFindings {
-		delete(u.below.speaking, p.relay)
+		delete(b.speaking, p.relay)
 	}
 	p.from.waiting--
 	*id = p.was
 	p.from.tell(wire.Encode(answer))
-	u.nudge()
 	return nil
 }
 

@@ -19,6 +19,7 @@ const (
 	recJudged                    // the root's answer to a digest or a question
 	recUplink                    // the connection to the root came or went
 	recReceived                  // findings that the root has committed
+	recGrant                     // how many bytes of bulk a second the root lets this relay send
 )
 
 // opening is the body of recOpen.

@@ -141,6 +141,12 @@ func (r *Relay) listen() (err error) {
 	t := r.transport()
 	t.Sample = nil // of dialed sessions only
 	t.Admit = r.admit
+	t.MaxPending, t.MaxPendingPerHost = r.opts.MaxPending, r.opts.MaxPendingPerHost
+	door, err := newDoor(r.opts.HandshakeEvery, r.opts.HandshakeBurst)
+	if err != nil {
+		return err
+	}
+	t.Answer = door.answer
 	r.listener, err = transport.Listen(r.opts.Listen, t)
 	return err
 }

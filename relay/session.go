@@ -334,13 +334,13 @@ func (r *Relay) talk(ctx context.Context, c *child) {
 // deliver takes what the core says, once it is on disk.
 func (r *Relay) deliver(outs []journal.Output) {
 	for _, o := range outs {
-		if o.To == toRoot {
+		to, id := Address(o)
+		switch to {
+		case ToRoot:
 			r.upstream.put(o)
 			continue
-		}
-		var id uint64
-		if _, err := fmt.Sscanf(o.To, "session/%d", &id); err != nil {
-			r.log.Error("output to nobody", "to", o.To)
+		case ToOperators:
+			r.announce(o.Body)
 			continue
 		}
 		r.mu.Lock()

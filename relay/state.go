@@ -9,6 +9,7 @@ import (
 	"pando/stream"
 	"pando/stream/anomaly"
 	"pando/tree/custody"
+	"pando/tree/wire"
 )
 
 // AppendState writes the core's whole state. What is folded and decoded is
@@ -34,6 +35,7 @@ func (c *core) AppendState(w *pack.Writer) {
 		w.Uint(uint64(s.wal))
 		appendTerm(w, s.term)
 		w.Bool(s.fresh)
+		wire.AppendEstate(w, s.estate)
 	}
 	w.Array(len(c.units))
 	for _, u := range c.order() {
@@ -44,6 +46,8 @@ func (c *core) AppendState(w *pack.Writer) {
 		anomaly.AppendFinding(w, c.pending[i])
 	}
 	c.engine.Snapshot(w)
+	c.local.append(w)
+	c.pace.append(w)
 }
 
 // ReadState replaces the core's state.
@@ -54,7 +58,7 @@ func (c *core) ReadState(r *pack.Reader) error {
 	c.asked, c.dropped = r.Int("asked"), r.Uint("dropped", maxSeq)
 	for range r.Array("sessions", maxUnits) {
 		s := &session{id: r.Uint("session", maxSeq), origin: r.String("origin", maxText),
-			wal: event.WALID(r.Uint("WAL id", 1<<64-1)), term: readTerm(r), fresh: r.Bool("fresh")}
+			wal: event.WALID(r.Uint("WAL id", 1<<64-1)), term: readTerm(r), fresh: r.Bool("fresh"), estate: wire.ReadEstate(r)}
 		c.sessions[s.id] = s
 		if r.Err() != nil {
 			return r.Err()
@@ -81,7 +85,12 @@ func (c *core) ReadState(r *pack.Reader) error {
 	if r.Err() != nil {
 		return r.Err()
 	}
-	return c.engine.Restore(r)
+	if err := c.engine.Restore(r); err != nil {
+		return err
+	}
+	c.local.read(r)
+	c.pace = readPace(r)
+	return r.Err()
 }
 
 const (
@@ -94,7 +103,7 @@ func (u *unit) append(w *pack.Writer) {
 	n := &u.intake
 	appendTerm(w, n.Term)
 	w.Uint(n.Opened)
-	for _, b := range []bool{n.Live, n.Claimed, n.Fenced, n.Closed, n.EndOK, u.urgent, u.more} {
+	for _, b := range []bool{n.Live, n.Claimed, n.Fenced, n.Closed, n.Started, n.EndOK, u.urgent, u.more} {
 		w.Bool(b)
 	}
 	w.Array(len(n.Held))
@@ -119,7 +128,7 @@ func readUnit(r *pack.Reader) *unit {
 	u := newUnit(stream.ReadUnit(r))
 	n := &u.intake
 	n.Term, n.Opened = readTerm(r), r.Uint("opened", 1<<64-1)
-	for _, b := range []*bool{&n.Live, &n.Claimed, &n.Fenced, &n.Closed, &n.EndOK, &u.urgent, &u.more} {
+	for _, b := range []*bool{&n.Live, &n.Claimed, &n.Fenced, &n.Closed, &n.Started, &n.EndOK, &u.urgent, &u.more} {
 		*b = r.Bool("flag")
 	}
 	for range r.Array("held", custody.MaxHeld) {

@@ -123,6 +123,7 @@ func (r *Relay) housekeeping(ctx context.Context) error {
 			r.rate.update(time.Now(), n.Events)
 			r.mu.Unlock()
 			r.upstream.sendStatus()
+			_ = r.upstream.divide() // a log that takes nothing has said so
 		case <-changes:
 			list := r.upstream.sessionsBelow()
 			r.mu.Lock()
@@ -201,7 +202,8 @@ func (r *Relay) Units() []UnitState {
 	return list
 }
 
-// API serves the relay's state: /v1/status, /v1/tree, /v1/units, /v1/tap.
+// API serves the relay's state: /v1/status, /v1/tree, /v1/units, /v1/tap, and as
+// /v1/incidents the provisional ones.
 func (r *Relay) API() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { status.WriteJSON(w, r.Status()) })
@@ -211,6 +213,7 @@ func (r *Relay) API() http.Handler {
 		status.WriteJSON(w, map[string]any{"nodes": append(nodes, r.upstream.nodesBelow()...)})
 	})
 	mux.HandleFunc("GET /v1/units", func(w http.ResponseWriter, _ *http.Request) { status.WriteJSON(w, map[string]any{"units": r.Units()}) })
+	r.serveIncidents(mux)
 	mux.Handle("GET /v1/tap", &r.tap)
 	return mux
 }

@@ -227,6 +227,9 @@ func (c *core) observe(u *unit, a *arrived) {
 		if e.Kind == event.Loss {
 			continue // what is missing is told to nobody but the ledger
 		}
+		if e.Peer != "" && !c.up {
+			c.local.graph.AddEdge(e.Entity, e.Peer, min(point, c.now)) // no section will tell for now
+		}
 		c.report(c.engine.Observe(u.id, e, iv, point, a.at))
 	}
 }
@@ -252,7 +255,8 @@ func (c *core) cut(u *unit) error {
 			return err
 		}
 		start := u.intake.Cut
-		sec := wire.Section{Head: u.intake.Commit(u.id, c.name, spans), Positions: u.sortedPositions(), Rows: u.fold.Take()}
+		sec := wire.Section{Head: u.intake.Commit(u.id, c.name, spans), Positions: u.sortedPositions(), Rows: c.rows(u)}
+		c.local.saw(&sec.Rows, c.now)
 		body := wire.EncodeSection(&sec)
 		if len(body) > maxSection && len(spans) > 1 {
 			u.intake.Cut = start
@@ -261,6 +265,9 @@ func (c *core) cut(u *unit) error {
 			continue
 		}
 		u.emptied()
+		if u.id.Lane == event.Bulk {
+			c.pace.sent += uint64(len(body))
+		}
 		u.more = u.urgent
 		u.folded = u.intake.Cut
 		u.inFlight++
@@ -268,6 +275,16 @@ func (c *core) cut(u *unit) error {
 		c.say(journal.Output{To: toRoot, Kind: outSection, Body: body})
 		return nil
 	}
+}
+
+// rows takes what is folded: as it is in the critical lane, as coarse as the
+// pace wants it in the other.
+func (c *core) rows(u *unit) stream.Rows {
+	rows := u.fold.Take()
+	if u.id.Lane == event.Bulk {
+		rows = c.pace.join(rows)
+	}
+	return rows
 }
 
 // fill folds what of the spans is not folded yet, as far as there is room, and

@@ -73,18 +73,18 @@ func (c *child) registerBelow(ctx context.Context, relay string) {
 	}
 }
 
-// share is the sections of one relay in some digests.
-type share struct {
+// portion is the sections of one relay in some digests.
+type portion struct {
 	relay    string
 	sections [][]byte
 	at       []int // where each stands among all
 }
 
-// shares parts sections by the relay that cut them, and checks that the child
+// portions parts sections by the relay that cut them, and checks that the child
 // may speak for it. What cannot be read is the child's own: judging it says so.
-func (c *child) shares(sections [][]byte) ([]*share, error) {
-	var list []*share
-	byRelay := map[string]*share{}
+func (c *child) portions(sections [][]byte) ([]*portion, error) {
+	var list []*portion
+	byRelay := map[string]*portion{}
 	for i, b := range sections {
 		relay := c.peer.Node()
 		r := pack.NewReader(b)
@@ -96,7 +96,7 @@ func (c *child) shares(sections [][]byte) ([]*share, error) {
 		}
 		s := byRelay[relay]
 		if s == nil {
-			s = &share{relay: relay}
+			s = &portion{relay: relay}
 			byRelay[relay], list = s, append(list, s)
 		}
 		s.sections, s.at = append(s.sections, b), append(s.at, i)
@@ -108,7 +108,7 @@ func (c *child) shares(sections [][]byte) ([]*share, error) {
 // one relay keep their order; relays do not wait for each other, so that their
 // commands share an entry.
 func (c *child) settle(ctx context.Context, sections [][]byte) ([]wire.Judgement, error) {
-	list, err := c.shares(sections)
+	list, err := c.portions(sections)
 	if err != nil {
 		return nil, err
 	}

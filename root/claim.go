@@ -25,12 +25,14 @@ func (s *state) claim(relay string, m *wire.Claim) *wire.ClaimAnswer {
 		s.counts.Origins++
 		return a
 	}
-	closes, err := o.Claim(m.WAL, m.Opened, s.isClosed(m.Origin, m.WAL))
+	known, closed := s.standing(m.Origin, m.WAL)
+	closes, err := o.Claim(custody.Claim{WAL: m.WAL, Opened: m.Opened, Started: m.Started, Known: known, Closed: closed})
 	a.Closed = errors.Is(err, custody.ErrClosed)
 	if closes != 0 {
 		s.closeWAL(o, m.Origin, closes)
 	}
 	s.openWAL(o, m.Origin, m.WAL)
+	s.inherit(o, m)
 	if a.Closed {
 		s.closeWAL(o, m.Origin, m.WAL)
 	} else {
@@ -97,10 +99,24 @@ func (s *state) openWAL(o *origin, name string, id event.WALID) {
 	}
 }
 
-// isClosed reports whether a WAL id was replaced before.
-func (s *state) isClosed(name string, id event.WALID) bool {
+// standing reports whether a WAL id is known, and whether it was replaced.
+func (s *state) standing(name string, id event.WALID) (known, closed bool) {
 	u, ok := s.getUnit(event.Unit{Origin: name, WAL: id, Lane: event.Critical})
-	return ok && u.owner.Closed
+	return ok, ok && u.owner.Closed
+}
+
+// reclose makes a WAL id known as closed. A relay holds its rest, so a root
+// knew it and closed it: this one was restored from a state before that. One
+// that was forgotten stays so.
+func (s *state) reclose(name string, id event.WALID) {
+	o := s.originOf(name)
+	if o == nil {
+		s.counts.Origins++
+		return
+	}
+	s.openWAL(o, name, id)
+	s.closeWAL(o, name, id)
+	s.origins.Set(name, o)
 }
 
 func (s *state) closeWAL(o *origin, name string, id event.WALID) {

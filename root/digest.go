@@ -42,14 +42,26 @@ func (f *FSM) digest(relay string, sections [][]byte) (*wire.DigestAnswer, strin
 func (s *state) judge(relay string, sec *wire.Section) wire.Judgement {
 	h := &sec.Head
 	j := wire.Judgement{Unit: h.Unit, Term: h.Term, To: h.To, Verdict: custody.SkipTerm}
+	authorized := h.Relay == relay
 	u, ok := s.getUnit(h.Unit)
+	if authorized && h.Rest && (!ok || !u.owner.Closed) {
+		s.reclose(h.Unit.Origin, h.Unit.WAL)
+		if u, ok = s.getUnit(h.Unit); !ok {
+			j.Verdict = custody.RefuseForgotten
+		}
+	}
 	if !ok {
 		return j
 	}
-	if h.Relay == relay {
-		j.Verdict = u.owner.Judge(*h)
+	var lost custody.Range
+	if authorized {
+		j.Verdict, lost = u.owner.Judge(*h)
 	}
 	if j.Verdict == custody.Apply {
+		if !lost.Empty() {
+			u.forfeit(event.Restored, lost.From, lost.To, s.now)
+			s.counts.Forfeited += lost.To - lost.From + 1
+		}
 		u.events += sec.Rows.Events
 		u.heartbeats += sec.Rows.Heartbeats
 		u.losses += sec.Rows.Losses
@@ -60,13 +72,15 @@ func (s *state) judge(relay string, sec *wire.Section) wire.Judgement {
 		u.unsummed += sec.Rows.Unsummed
 		u.sum = u.sum.Add(sec.Rows.Sum)
 		s.settled += sec.Rows.Events + sec.Rows.Heartbeats + sec.Rows.Losses
-		s.setUnit(h.Unit, u)
-		s.tally(&sec.Rows)
-		if !h.Rest {
+		if h.Rest {
+			u.restSettled(h, &sec.Rows)
+		} else {
 			s.move(h.Unit, sec.Positions)
 		}
+		s.setUnit(h.Unit, u)
+		s.tally(&sec.Rows)
 	}
-	j.Closed, j.Settled, j.Chain = u.owner.Closed, u.owner.Settled, u.owner.Chain
+	j.Closed, j.InForce, j.Settled, j.Chain = u.owner.Closed, u.owner.Term, u.owner.Settled, u.owner.Chain
 	return j
 }
 
@@ -118,6 +132,9 @@ func (f *FSM) findings(at consensus.At, relay string, m *wire.Findings) []Change
 			f.hooks.Committed(&m.Findings[i], at, first)
 		}
 	}
+	for _, n := range m.Named {
+		s.set.Alias(n.ID, n.Anchor)
+	}
 	for i := range m.Expect {
 		x := &m.Expect[i]
 		u, ok := s.getUnit(x.Unit)
@@ -151,7 +168,7 @@ func (v *view) settledUnits(units []event.Unit) []wire.Judgement {
 	for i, id := range units {
 		out[i] = wire.Judgement{Unit: id, Verdict: custody.Apply}
 		if u, ok := v.units.Get(id); ok {
-			out[i].Term, out[i].Closed = u.owner.Term, u.owner.Closed
+			out[i].Term, out[i].InForce, out[i].Closed = u.owner.Term, u.owner.Term, u.owner.Closed
 			out[i].Settled, out[i].Chain = u.owner.Settled, u.owner.Chain
 		}
 	}

@@ -9,9 +9,9 @@ import (
 	"io"
 	"sync"
 
+	"pando/incident"
 	"pando/internal/pack"
 	"pando/root/consensus"
-	"pando/root/incident"
 	"pando/stream/anomaly"
 	"pando/transport"
 	"pando/tree/wire"

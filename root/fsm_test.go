@@ -64,6 +64,38 @@ func TestLedgerAddsUp(t *testing.T) {
 	}
 }
 
+// What a replaced log left behind is held while a relay may still settle it,
+// and dropped afterwards; what is read again is not missing.
+func TestReplacedLogIsAccountedFor(t *testing.T) {
+	s := newStage(t)
+	old := critical(agent, 1)
+	s.claim("eu/r1", agent, 1, term(1, 1), 10)
+	s.digest("eu/r1", section("eu/r1", old, term(1, 1), 1, 5))
+	claim := wire.Claim{Origin: agent, WAL: 2, Term: term(2, 1), Opened: 20,
+		Estate: wire.Estate{WAL: 1, Last: [event.Lanes]uint64{20}, Unread: [event.Lanes]uint64{8}}}
+	s.apply(claimCommand(s.now, "eu/r1", &claim))
+	s.apply(claimCommand(s.now, "eu/r1", &claim)) // said again after a reconnect
+	is := func(when string, settled, held, dropped uint64) {
+		t.Helper()
+		a := accounts(s.f.view(), nil)[0]
+		if a.Settled != settled || a.Held != held || a.Dropped != dropped || a.Accepted != settled+held+dropped {
+			t.Errorf("%s: %+v, want %d settled, %d held, %d dropped", when, a, settled, held, dropped)
+		}
+	}
+	is("at first", 5, 8, 0)
+	rest := section("eu/r1", old, term(1, 1), 6, 9)
+	three := section("eu/r1", old, term(1, 1), 6, 8)
+	rest.Head.Rest, rest.Rows = true, three.Rows // one of the four is read again
+	s.want(s.digest("eu/r1", rest), custody.Apply, 9)
+	is("after a rest", 8, 5, 0)
+	s.pass(601)
+	s.apply(tickCommand(s.now))
+	is("in the end", 8, 0, 5)
+	if lost := accounts(s.f.view(), nil)[0].Lost; len(lost) != 1 || lost[0].Reason != "replaced" || lost[0].From != 10 || lost[0].To != 20 {
+		t.Errorf("lost %+v", lost)
+	}
+}
+
 func TestHigherTermTakesUnitOver(t *testing.T) {
 	s := newStage(t)
 	u := critical(agent, 1)
@@ -246,7 +278,7 @@ func TestLostDisksAreBounded(t *testing.T) {
 	}
 	rest := section("eu/r1", critical(agent, 1), term(1, 1), 1, 4)
 	rest.Head.Rest = true
-	s.want(s.digest("eu/r1", rest), custody.SkipTerm, 0)
+	s.want(s.digest("eu/r1", rest), custody.RefuseForgotten, 0)
 }
 
 func TestMalformedCommandsChangeNothing(t *testing.T) {
@@ -300,6 +332,24 @@ func TestFindingsMakeIncidentsOnce(t *testing.T) {
 	last := s.f.view().changes[len(s.f.view().changes)-1]
 	if last.Kind != "resolved" || last.Index != s.at.Index || last.At != s.now {
 		t.Fatalf("after an hour: %+v", last)
+	}
+}
+
+func TestProvisionalIDLeadsToTheRootsIncident(t *testing.T) {
+	s := newStage(t)
+	cause, effect := finding("gateway fails", "payments/swift-gateway", epoch), finding("job fails", "sysplex1/LPARA/JOB", epoch+1e9)
+	effect.Peer = cause.Series.Entity
+	s.report("eu/r1", wire.Findings{ID: 1, Findings: []anomaly.Finding{cause}})
+	// The region of the job was cut off, saw no more than that, and gave it an
+	// id of its own.
+	s.report("eu/r2", wire.Findings{ID: 1, Findings: []anomaly.Finding{effect}, Named: []wire.Named{{ID: "INC-LOCAL", Anchor: effect.ID}}})
+	v := s.f.view()
+	if list := v.set.Summaries(); len(list) != 1 {
+		t.Fatalf("incidents %+v, want one", list)
+	}
+	d, err := v.incident("INC-LOCAL")
+	if err != nil || d.First != "payments/swift-gateway" || len(d.Findings) != 2 {
+		t.Errorf("the region's id leads to %+v, %v", d, err)
 	}
 }
 

@@ -64,7 +64,8 @@ func (r *Root) lead(ctx context.Context) {
 
 // chores lets time pass and has states compared.
 func (r *Root) chores(ctx context.Context) {
-	every := time.NewTicker(r.opts.TickEvery)
+	pace := r.tickEvery.Load()
+	every := time.NewTicker(time.Duration(pace))
 	defer every.Stop()
 	r.mark(ctx)
 	ticked, marked := time.Now(), time.Now()
@@ -73,6 +74,10 @@ func (r *Root) chores(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-every.C:
+		}
+		if now := r.tickEvery.Load(); now != pace {
+			pace = now
+			every.Reset(time.Duration(pace))
 		}
 		v := r.fsm.view()
 		if v.openIncidents() > 0 || time.Since(ticked) >= idleTick {

@@ -11,6 +11,8 @@ import (
 	"pando/event"
 	"pando/internal/pack"
 	"pando/stream"
+	"pando/tree/custody"
+	"pando/tree/wire"
 )
 
 // loss is what is missing of a unit for one reason.
@@ -39,6 +41,40 @@ func (u *unit) forfeit(reason event.Reason, from, to uint64, now int64) {
 	}
 	u.forfeited += to - from + 1
 	u.lose(loss{stream.Lost{Reason: reason, Count: to - from + 1, First: now, Last: now}, from, to})
+}
+
+// estate is what an agent said of a unit whose log it replaced. What of it is
+// not settled is with a relay, or gone; time tells.
+type estate struct {
+	last   uint64 // last sequence number; 0 if the agent said nothing
+	unread uint64 // events that cannot be read again and were not settled then
+	reread uint64 // sequence numbers of the rest whose events are read again under the new WAL id
+}
+
+// inherit takes note of what a replaced log left behind.
+func (s *state) inherit(o *origin, m *wire.Claim) {
+	e := &m.Estate
+	if e.WAL == 0 || e.WAL == m.WAL {
+		return
+	}
+	s.openWAL(o, m.Origin, e.WAL)
+	s.closeWAL(o, m.Origin, e.WAL)
+	for l := range event.Lane(event.Lanes) {
+		id := event.Unit{Origin: m.Origin, WAL: e.WAL, Lane: l}
+		if u, ok := s.getUnit(id); ok && u.estate.last == 0 && e.Last[l] > 0 {
+			u.estate = estate{last: e.Last[l], unread: e.Unread[l]}
+			s.setUnit(id, u)
+		}
+	}
+}
+
+// restSettled takes note of a section of a closed unit.
+func (u *unit) restSettled(h *custody.Head, rows *stream.Rows) {
+	counted := rows.Events + rows.Heartbeats + rows.Losses
+	u.estate.unread -= min(u.estate.unread, rows.Events+rows.Losses)
+	if all := h.To - h.From + 1; all > counted {
+		u.estate.reread += all - counted
+	}
 }
 
 func appendLosses(w *pack.Writer, list []loss) {
@@ -73,7 +109,7 @@ type Account struct {
 	WAL      string `json:"wal"`
 	Lane     string `json:"lane"`
 	Closed   bool   `json:"closed"`         // its WAL id was replaced
-	Accepted uint64 `json:"accepted"`       // by the agent, from its sources
+	Accepted uint64 `json:"accepted"`       // by the agent, from its sources; what was read again under another WAL id counts there
 	Settled  uint64 `json:"settled"`        // here
 	Held     uint64 `json:"held"`           // on the agent's disk, and perhaps a relay's
 	Dropped  uint64 `json:"dropped"`        // for good
@@ -110,23 +146,38 @@ func (r *Root) Ledger(ctx context.Context, stale bool) ([]Account, error) {
 func accounts(v *view, reported map[unitName]acceptance) []Account {
 	out := make([]Account, 0, v.units.Len())
 	v.units.Ascend(func(id event.Unit, u *unit) bool {
-		a := Account{Origin: id.Origin, WAL: id.WAL.String(), Lane: id.Lane.String(), Closed: u.owner.Closed}
-		last := u.owner.Settled
-		if rep, ok := reported[unitName{a.Origin, a.WAL, a.Lane}]; ok {
-			// Reports are older than what was read.
-			last, a.AsOf = max(last, rep.accepted), rep.at
-		}
-		for _, l := range u.lost {
-			a.Dropped += l.Count
-			a.Lost = append(a.Lost, Loss{l.Reason.String(), l.Count, l.from, l.to, l.First, l.Last})
-		}
-		// What overflowed never had a sequence number.
-		overflow := a.Dropped - min(a.Dropped, u.forfeited)
-		a.Accepted, a.Settled, a.Held = last+overflow, u.owner.Settled-min(u.forfeited, u.owner.Settled), last-u.owner.Settled
-		out = append(out, a)
+		out = append(out, u.account(id, reported, v.now))
 		return true
 	})
 	return out
+}
+
+// graceNanos is how long a relay has, after a unit was closed or last settled,
+// to settle the rest of it, before what is left of it counts as dropped.
+const graceNanos = int64(600e9)
+
+func (u *unit) account(id event.Unit, reported map[unitName]acceptance, now int64) Account {
+	a := Account{Origin: id.Origin, WAL: id.WAL.String(), Lane: id.Lane.String(), Closed: u.owner.Closed}
+	for _, l := range u.lost {
+		a.Dropped += l.Count
+		a.Lost = append(a.Lost, Loss{l.Reason.String(), l.Count, l.from, l.to, l.First, l.Last})
+	}
+	a.Settled = u.owner.Settled - min(u.forfeited+u.estate.reread, u.owner.Settled)
+	if rep, ok := reported[unitName{a.Origin, a.WAL, a.Lane}]; ok {
+		// Reports are older than what was read.
+		a.Held, a.AsOf = max(rep.accepted, u.owner.Settled)-u.owner.Settled, rep.at
+	}
+	if end := u.estate.last; end > u.owner.Settled {
+		left := min(u.estate.unread, end-u.owner.Settled) // the others are read again
+		if now-u.at < graceNanos {
+			a.Held = left
+		} else if left > 0 {
+			a.Dropped += left
+			a.Lost = append(a.Lost, Loss{event.Replaced.String(), left, u.owner.Settled + 1, end, u.at, now})
+		}
+	}
+	a.Accepted = a.Settled + a.Held + a.Dropped
+	return a
 }
 
 // unitName names a unit as reports do.

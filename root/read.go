@@ -9,10 +9,9 @@ import (
 	"time"
 
 	"pando/event"
+	"pando/incident"
 	"pando/internal/pack"
-	"pando/root/incident"
 	"pando/stream"
-	"pando/stream/anomaly"
 	"pando/transport"
 )
 
@@ -20,74 +19,6 @@ import (
 var ErrUnknown = errors.New("no such incident")
 
 // Times in what follows are root time in nanoseconds since the Unix epoch.
-
-// Incident is an incident in a list.
-type Incident struct {
-	ID       string   `json:"id"`
-	Status   string   `json:"status"` // open, resolved, settled
-	Opened   int64    `json:"opened"`
-	Changed  int64    `json:"changed"`
-	Resolved int64    `json:"resolved,omitempty"`
-	First    string   `json:"first"` // the component at which it began
-	Severity int      `json:"severity"`
-	Entities []string `json:"entities"` // in causal order
-	Findings int      `json:"findings"`
-	Summary  string   `json:"summary"` // of the onset
-}
-
-// IncidentDetail is one incident with its timeline and evidence.
-type IncidentDetail struct {
-	ID       string    `json:"id"`
-	Status   string    `json:"status"`
-	Revision uint64    `json:"revision"`
-	Opened   int64     `json:"opened"`
-	Changed  int64     `json:"changed"`
-	Resolved int64     `json:"resolved,omitempty"`
-	First    string    `json:"first"`
-	Severity int       `json:"severity"`
-	Entities []string  `json:"entities"`
-	Aliases  []string  `json:"aliases,omitempty"` // ids of incidents that were merged into it
-	Index    uint64    `json:"index"`             // of the newest Raft entry that the answer rests on
-	Findings []Finding `json:"findings"`          // in causal order
-}
-
-// Finding is a line of an incident's timeline.
-type Finding struct {
-	ID        string     `json:"id"`
-	Revision  uint32     `json:"revision"`
-	Entity    string     `json:"entity"`
-	Signal    string     `json:"signal"`
-	Class     string     `json:"class"`
-	Detector  string     `json:"detector"`
-	Rule      string     `json:"rule,omitempty"`
-	Relation  string     `json:"relation"` // to the onset: before, after, concurrent
-	Direct    bool       `json:"direct"`   // the relation needs no third finding in between
-	Onset     Interval   `json:"onset"`
-	Point     int64      `json:"point"`
-	Decided   int64      `json:"decided"`
-	Committed int64      `json:"committed,omitempty"`
-	Index     uint64     `json:"index,omitempty"` // of the entry that committed it first
-	Severity  int        `json:"severity"`
-	Score     int64      `json:"score"`
-	Summary   string     `json:"summary"`
-	Baseline  string     `json:"baseline,omitempty"`
-	Peer      string     `json:"peer,omitempty"`
-	Ended     bool       `json:"ended"`
-	Evidence  []Evidence `json:"evidence"`
-}
-
-// Interval is a time with its error.
-type Interval struct {
-	Lo int64 `json:"lo"`
-	Hi int64 `json:"hi"`
-}
-
-// Evidence is a range of events of one unit, both ends included.
-type Evidence struct {
-	Unit string `json:"unit"`
-	From uint64 `json:"from"`
-	To   uint64 `json:"to"`
-}
 
 // Unit is how far one unit is settled, and what that adds up to.
 type Unit struct {
@@ -170,59 +101,39 @@ func (r *Root) readIndex(ctx context.Context) (uint64, error) {
 	return index, p.Done()
 }
 
-// Incidents lists the incidents that are kept: the settled ones first, then
-// those that are open or resolved, in the order of their opening. The read is
-// linearizable unless stale is set; without a quorum it fails.
-func (r *Root) Incidents(ctx context.Context, stale bool) ([]Incident, error) {
+// Incidents lists the incidents that are kept. The read is linearizable unless
+// stale is set; without a quorum it fails.
+func (r *Root) Incidents(ctx context.Context, stale bool) ([]incident.Summary, error) {
 	v, err := r.read(ctx, stale)
 	if err != nil {
 		return nil, fmt.Errorf("incidents: %w", err)
 	}
-	out := []Incident{}
-	for _, i := range v.set.Incidents() {
-		out = append(out, Incident{ID: i.ID, Status: i.Status.String(), Opened: i.Opened, Changed: i.Changed, Resolved: i.Resolved,
-			First: i.First, Severity: int(i.Severity), Entities: i.Entities(), Findings: len(i.Findings), Summary: i.Onset().Summary})
-	}
-	return out, nil
+	return v.set.Summaries(), nil
 }
 
 // Incident returns one incident by its id or an alias of it; the error wraps
 // [ErrUnknown] if there is none.
-func (r *Root) Incident(ctx context.Context, id string, stale bool) (IncidentDetail, error) {
+func (r *Root) Incident(ctx context.Context, id string, stale bool) (incident.Detail, error) {
 	v, err := r.read(ctx, stale)
 	if err != nil {
-		return IncidentDetail{}, fmt.Errorf("incident: %w", err)
+		return incident.Detail{}, fmt.Errorf("incident: %w", err)
 	}
-	i := v.set.Get(id)
-	if i == nil {
-		return IncidentDetail{}, fmt.Errorf("%s: %w", id, ErrUnknown)
+	return v.incident(id)
+}
+
+func (v *view) incident(id string) (incident.Detail, error) {
+	d, ok := v.set.Detail(id)
+	if !ok {
+		return d, fmt.Errorf("%s: %w", id, ErrUnknown)
 	}
-	d := IncidentDetail{ID: i.ID, Status: i.Status.String(), Revision: i.Revision, Opened: i.Opened, Changed: i.Changed, Resolved: i.Resolved,
-		First: i.First, Severity: int(i.Severity), Entities: i.Entities(), Aliases: v.set.Aliases(i.ID), Index: v.index}
-	for _, e := range i.Timeline() {
-		d.Findings = append(d.Findings, v.finding(e))
+	d.Index = v.index
+	of := v.set.Get(id).Timeline()
+	for i := range d.Findings {
+		if c, ok := v.commits.Get(of[i].Finding.ID); ok {
+			d.Findings[i].Committed, d.Findings[i].Index = c.at, c.index
+		}
 	}
 	return d, nil
-}
-
-func (v *view) finding(e incident.Entry) Finding {
-	f := e.Finding
-	out := Finding{ID: f.ID.String(), Revision: f.Revision, Entity: f.Series.Entity, Signal: f.Series.Signal, Class: f.Class.String(),
-		Detector: f.Detector, Rule: f.Rule, Relation: e.Relation.String(), Direct: e.Direct, Onset: Interval{f.Onset.Lo, f.Onset.Hi},
-		Point: f.Point, Decided: f.Decided, Severity: int(f.Severity), Score: f.Score, Summary: f.Summary, Baseline: f.Baseline,
-		Peer: f.Peer, Ended: f.Ended, Evidence: evidence(f)}
-	if c, ok := v.commits.Get(f.ID); ok {
-		out.Committed, out.Index = c.at, c.index
-	}
-	return out
-}
-
-func evidence(f *anomaly.Finding) []Evidence {
-	out := []Evidence{}
-	for _, ref := range f.Evidence {
-		out = append(out, Evidence{ref.Unit.String(), ref.From, ref.To})
-	}
-	return out
 }
 
 // Units returns all units, in their order.
@@ -231,6 +142,10 @@ func (r *Root) Units(ctx context.Context, stale bool) ([]Unit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("units: %w", err)
 	}
+	return v.listUnits(), nil
+}
+
+func (v *view) listUnits() []Unit {
 	out := make([]Unit, 0, v.units.Len())
 	v.units.Ascend(func(id event.Unit, u *unit) bool {
 		o, _ := v.origins.Get(id.Origin)
@@ -239,7 +154,7 @@ func (r *Root) Units(ctx context.Context, stale bool) ([]Unit, error) {
 			Events: u.events, Heartbeats: u.heartbeats, Losses: u.losses, Folded: u.folded, Unsummed: u.unsummed, Sum: u.sum.Float(), SumExact: u.sum.String()})
 		return true
 	})
-	return out, nil
+	return out
 }
 
 // Series returns all series, by entity and signal.
@@ -248,13 +163,17 @@ func (r *Root) Series(ctx context.Context, stale bool) ([]Series, error) {
 	if err != nil {
 		return nil, fmt.Errorf("series: %w", err)
 	}
+	return v.listSeries(), nil
+}
+
+func (v *view) listSeries() []Series {
 	out := make([]Series, 0, v.series.Len())
 	v.series.Ascend(func(id stream.Series, t *total) bool {
 		out = append(out, Series{Entity: id.Entity, Signal: id.Signal, Count: t.count, Backlog: t.backlog, Sum: t.sum.Float(), SumExact: t.sum.String(),
 			Severity: int(t.severity), First: t.first.Start(), Last: t.last.Start()})
 		return true
 	})
-	return out, nil
+	return out
 }
 
 // Changes returns the changes of incidents that entries from index on made,

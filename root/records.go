@@ -31,6 +31,9 @@ func appendUnit(w *pack.Writer, id event.Unit, u *unit) {
 	w.Uint(u.losses)
 	w.Uint(u.forfeited)
 	appendLosses(w, u.lost)
+	w.Uint(u.estate.last)
+	w.Uint(u.estate.unread)
+	w.Uint(u.estate.reread)
 	w.Uint(u.folded)
 	w.Uint(u.unsummed)
 	u.sum.Append(w)
@@ -43,6 +46,7 @@ func (s *state) readUnits(r *pack.Reader) {
 		id := stream.ReadUnit(r)
 		u := &unit{owner: readOwner(r), events: r.Uint("events", math.MaxUint64), heartbeats: r.Uint("heartbeats", math.MaxUint64),
 			losses: r.Uint("losses", math.MaxUint64), forfeited: r.Uint("forfeited", math.MaxUint64), lost: readLosses(r),
+			estate: estate{r.Uint("estate", math.MaxUint64), r.Uint("unread", math.MaxUint64), r.Uint("reread", math.MaxUint64)},
 			folded: r.Uint("folded", math.MaxUint64), unsummed: r.Uint("unsummed", math.MaxUint64), sum: exact.Read(r, "sum"), at: r.Int("changed")}
 		if i > 0 && last.Compare(id) >= 0 {
 			r.Fail("units", fmt.Errorf("%s is not behind %s", id, last))

@@ -87,7 +87,7 @@ func (r *Root) here(ctx context.Context, q request) (transport.Message, error) {
 		w.Uint(r.fsm.view().index)
 		return transport.Message{Kind: kindReadAnswer, Body: w.Bytes()}, nil
 	}
-	cmd, err := r.commandOf(q)
+	cmd, err := commandOf(r.time.Now(), q)
 	if err != nil {
 		return transport.Message{}, fmt.Errorf("%w: %w", errMalformed, err)
 	}
@@ -95,6 +95,12 @@ func (r *Root) here(ctx context.Context, q request) (transport.Message, error) {
 	if err != nil {
 		return transport.Message{}, err
 	}
+	return answerTo(q, value)
+}
+
+// answerTo makes what the state machine returned for a request's command into
+// the request's answer.
+func answerTo(q request, value any) (transport.Message, error) {
 	res, ok := value.(result)
 	switch {
 	case !ok:
@@ -121,8 +127,7 @@ func answerDigest(q request, res result) (transport.Message, error) {
 }
 
 // commandOf turns a request into a command, stamped with root time.
-func (r *Root) commandOf(q request) ([]byte, error) {
-	now := r.time.Now()
+func commandOf(now int64, q request) ([]byte, error) {
 	switch q.body.Kind {
 	case wire.KindClaim:
 		var m wire.Claim
@@ -222,5 +227,5 @@ func (r *Root) commitFindings(ctx context.Context, relay string, m *wire.Finding
 	if err := r.commitFindings(ctx, relay, &wire.Findings{Findings: m.Findings[:nf/2], Expect: m.Expect[:nx/2]}); err != nil {
 		return err
 	}
-	return r.commitFindings(ctx, relay, &wire.Findings{Findings: m.Findings[nf/2:], Expect: m.Expect[nx/2:]})
+	return r.commitFindings(ctx, relay, &wire.Findings{Findings: m.Findings[nf/2:], Expect: m.Expect[nx/2:], Named: m.Named})
 }

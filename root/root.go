@@ -66,6 +66,7 @@ type Root struct {
 	watch    *observer
 	started  time.Time
 
+	tickEvery atomic.Int64 // nanoseconds
 	leading   atomic.Bool
 	leads     atomic.Pointer[time.Time] // since when this root leads, or last led
 	requestID atomic.Uint64
@@ -94,6 +95,7 @@ func New(o Options) (_ *Root, err error) {
 	r.name = r.self.Node()
 	r.log = o.Logger.With("node", r.name)
 	r.live.Store(math.MaxUint64)
+	r.tickEvery.Store(int64(o.TickEvery))
 	if err := o.FS.MkdirAll(o.Dir); err != nil {
 		return nil, fmt.Errorf("root: %w", err)
 	}
@@ -121,6 +123,18 @@ func New(o Options) (_ *Root, err error) {
 		return nil, errors.Join(fmt.Errorf("root: %w", err), r.node.Close())
 	}
 	return r, nil
+}
+
+// Reconfigure puts a new pause between ticks into force while the root runs.
+// The other options are those of [New] for good, and are not looked at.
+func (r *Root) Reconfigure(o Options) error {
+	next := r.opts
+	next.TickEvery = o.TickEvery
+	if err := next.Validate(); err != nil {
+		return fmt.Errorf("root options: %w", err)
+	}
+	r.tickEvery.Store(int64(o.TickEvery))
+	return nil
 }
 
 // raftDir is where a root's folder holds Raft's part.
@@ -234,7 +248,7 @@ func (r *Root) Run(ctx context.Context) error {
 	parts, stopParts := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopParts(nil)
 	var wg sync.WaitGroup
-	for _, part := range []func(context.Context){r.begin, r.accept, r.link.run, r.lead, r.rehome, r.vote, r.report} {
+	for _, part := range []func(context.Context){r.begin, r.accept, r.link.run, r.lead, r.rehome, r.vote, r.report, r.grants} {
 		wg.Go(func() { part(parts) })
 	}
 	r.log.Info("root runs", "address", r.Addr(), "raft", r.RaftAddr())

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"pando/event"
+	"pando/incident"
 	"pando/root/consensus"
 	"pando/stream/anomaly"
 	"pando/transport"
@@ -174,14 +175,14 @@ func TestIncidentIsServed(t *testing.T) {
 	if done.ID != 9 {
 		t.Fatalf("findings are answered by %+v", done)
 	}
-	var list struct{ Incidents []Incident }
+	var list struct{ Incidents []incident.Summary }
 	get(t, api, "/v1/incidents", &list)
 	if len(list.Incidents) != 1 || list.Incidents[0].First != "payments/swift-gateway" {
 		t.Fatalf("%+v", list)
 	}
-	var d IncidentDetail
+	var d incident.Detail
 	get(t, api, "/v1/incidents/"+list.Incidents[0].ID, &d)
-	if len(d.Findings) != 1 || d.Findings[0].Index == 0 || d.Findings[0].Evidence[0] != (Evidence{critical(agent, 1).String(), 3, 9}) {
+	if len(d.Findings) != 1 || d.Findings[0].Index == 0 || d.Findings[0].Evidence[0] != (incident.Evidence{Unit: critical(agent, 1).String(), From: 3, To: 9}) {
 		t.Fatalf("%+v", d)
 	}
 	resp, err := api.Client().Get(api.URL + "/v1/incidents/watch?from=0")

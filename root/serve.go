@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"pando/root/consensus"
 	"pando/transport"
@@ -31,6 +33,10 @@ type child struct {
 	s      *transport.Session
 	peer   transport.Identity
 	cancel context.CancelCauseFunc
+
+	digestBytes atomic.Uint64 // since the last look
+	granted     uint64        // what it was told it may send; owned by [Root.grants]
+	grantedAt   time.Time
 
 	claims   *lineup // claims and asks
 	digests  chan *job
@@ -131,6 +137,7 @@ func (c *child) dispatch(ctx context.Context, j *job) error {
 	case k == wire.KindFindings:
 		queue = c.findings.jobs
 	case k == wire.KindDigest:
+		c.digestBytes.Add(uint64(len(j.m.Body)))
 	default:
 		return fmt.Errorf("%w: message of kind %d from a relay", errMalformed, k)
 	}

@@ -9,8 +9,8 @@ import (
 	"math"
 
 	"pando/event"
+	"pando/incident"
 	"pando/internal/pack"
-	"pando/root/incident"
 	"pando/stream"
 	"pando/stream/anomaly"
 	"pando/transport"

@@ -8,10 +8,10 @@ import (
 	"strings"
 
 	"pando/event"
+	"pando/incident"
+	"pando/internal/cow"
 	"pando/internal/exact"
 	"pando/root/consensus"
-	"pando/root/cow"
-	"pando/root/incident"
 	"pando/stream"
 	"pando/stream/anomaly"
 	"pando/tree/custody"
@@ -63,6 +63,7 @@ type unit struct {
 	losses     uint64 // events of kind [event.Loss]
 	forfeited  uint64 // sequence numbers that were passed over: nobody holds their events
 	lost       []loss // by reason
+	estate     estate // of a closed unit
 	folded     uint64 // events whose series went to __other__ at the relay
 	unsummed   uint64 // events whose value adds nothing to sum
 	sum        exact.Sum
@@ -112,21 +113,22 @@ type commit struct {
 
 // Counters are what was folded, refused or forgotten, for the operator.
 type Counters struct {
-	Sections     [custody.RefuseDiverge + 1]uint64 `json:"sections"` // by verdict
-	Claims       uint64                            `json:"claims"`
-	Refused      uint64                            `json:"claims_refused"`
-	Malformed    uint64                            `json:"malformed"`
-	FoldedSeries uint64                            `json:"folded_series"` // rows that went to __other__ for want of room
-	Origins      uint64                            `json:"origins_refused"`
-	WALs         uint64                            `json:"wals_forgotten"`
-	Positions    uint64                            `json:"positions_dropped"`
-	Expectations uint64                            `json:"expectations_refused"`
-	Nodes        uint64                            `json:"nodes_refused"`
+	Sections     [custody.RefuseForgotten + 1]uint64 `json:"sections"` // by verdict
+	Claims       uint64                              `json:"claims"`
+	Refused      uint64                              `json:"claims_refused"`
+	Malformed    uint64                              `json:"malformed"`
+	FoldedSeries uint64                              `json:"folded_series"` // rows that went to __other__ for want of room
+	Origins      uint64                              `json:"origins_refused"`
+	WALs         uint64                              `json:"wals_forgotten"`
+	Positions    uint64                              `json:"positions_dropped"`
+	Expectations uint64                              `json:"expectations_refused"`
+	Nodes        uint64                              `json:"nodes_refused"`
+	Forfeited    uint64                              `json:"events_forfeited"` // settled once, unknown to a restored root, and held by nobody
 }
 
 // list is the counters in the order of the snapshot's format.
 func (c *Counters) list() []*uint64 {
-	out := []*uint64{&c.Claims, &c.Refused, &c.Malformed, &c.FoldedSeries, &c.Origins, &c.WALs, &c.Positions, &c.Expectations, &c.Nodes}
+	out := []*uint64{&c.Claims, &c.Refused, &c.Malformed, &c.FoldedSeries, &c.Origins, &c.WALs, &c.Positions, &c.Expectations, &c.Nodes, &c.Forfeited}
 	for i := range c.Sections {
 		out = append(out, &c.Sections[i])
 	}

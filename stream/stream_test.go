@@ -340,3 +340,47 @@ func BenchmarkFold(b *testing.B) {
 		b.ReportMetric(float64(size)/float64(rows), "bytes/row")
 	}
 }
+
+// Joining panes keeps every count and sum, and the series that are to be kept
+// as they are; what it makes reads back.
+func TestJoinKeepsWhatItAddsUp(t *testing.T) {
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		events, points := traffic(r, 1+r.IntN(300))
+		rows := foldOf(events, points, DefaultLimits())
+		fine := Series{"app/1", "http.501"}
+		joined := Join(rows, 3, func(s Series) bool { return s == fine })
+		back, err := decoded(rowBytes(joined))
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if back.Events != rows.Events || back.Sum != rows.Sum || len(back.Rows) > len(rows.Rows) {
+			t.Fatalf("seed %d: %d events in %d rows were joined to %d in %d", seed, rows.Events, len(rows.Rows), back.Events, len(back.Rows))
+		}
+		want, got := map[Series]Row{}, map[Series]Row{}
+		for _, x := range []struct {
+			rows []Row
+			into map[Series]Row
+		}{{rows.Rows, want}, {back.Rows, got}} {
+			for _, row := range x.rows {
+				sum := x.into[row.Series]
+				sum.add(&row)
+				x.into[row.Series] = sum
+			}
+		}
+		if !reflect.DeepEqual(want, got) {
+			t.Fatalf("seed %d: series add up to %v, before to %v", seed, got, want)
+		}
+		only := func(list []Row) (out []Row) {
+			for _, row := range list {
+				if row.Series == fine {
+					out = append(out, row)
+				}
+			}
+			return out
+		}
+		if !reflect.DeepEqual(only(rows.Rows), only(back.Rows)) {
+			t.Fatalf("seed %d: a series that was to stay fine changed", seed)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Errors that callers decide by; test with [errors.Is].
@@ -48,6 +49,8 @@ const (
 	CodeTerm      Code = "term"      // an older term than one already known
 	CodeToken     Code = "token"     // a second connection nobody waits for
 	CodeBusy      Code = "busy"      // too many handshakes; try again later
+	CodeCrowded   Code = "crowded"   // too many half-open connections of one address
+	CodeEvicted   Code = "evicted"   // a half-open connection made room for another
 	CodeOversize  Code = "oversize"  // a frame or message above its limit
 	CodeChecksum  Code = "checksum"  // a frame's CRC
 	CodeMalformed Code = "malformed" // anything else a correct peer does not send
@@ -69,6 +72,10 @@ type Refusal struct {
 	Code   Code   // at most 64 bytes travel
 	Reason string // what is wrong, for people; at most 1 KiB travels
 	Hint   string // what to do about it; at most 1 KiB travels
+
+	// Retry is when to come back, from now on; zero leaves it to the caller.
+	// It travels in nanoseconds, an hour at most.
+	Retry time.Duration
 }
 
 func (r *Refusal) Error() string {

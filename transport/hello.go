@@ -9,11 +9,12 @@ import (
 	"pando/internal/pack"
 )
 
-// Limits of the strings in a handshake.
+// Limits of what a handshake carries.
 const (
 	maxCode    = 64
 	maxText    = 1 << 10
 	maxAddress = 512
+	maxRetry   = time.Hour
 	tokenSize  = 16 // 128 random bits cannot be guessed within a handshake
 
 	// maxGreeting bounds a HELLO or WELCOME: its body and its few fields.
@@ -193,13 +194,14 @@ func readHeartbeat(r *pack.Reader) time.Duration {
 	return d
 }
 
-// A refusal and a CLOSE have the same form: code, reason, hint.
+// A refusal and a CLOSE have the same form: code, reason, hint, retry.
 
 func (r *Refusal) encode() []byte {
 	w := pack.NewWriter()
 	w.String(clip(string(r.Code), maxCode))
 	w.String(clip(r.Reason, maxText))
 	w.String(clip(r.Hint, maxText))
+	w.Uint(uint64(min(max(r.Retry, 0), maxRetry)))
 	return w.Bytes()
 }
 
@@ -209,6 +211,7 @@ func decodeRefusal(b []byte) (*Refusal, error) {
 		Code:   Code(printable(r.String("code", maxCode))),
 		Reason: printable(r.String("reason", maxText)),
 		Hint:   printable(r.String("hint", maxText)),
+		Retry:  time.Duration(r.Uint("retry", uint64(maxRetry))),
 	}
 	if err := r.Done(); err != nil {
 		return nil, malformed(frameRefuse, err)

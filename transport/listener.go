@@ -24,8 +24,9 @@ type Listener struct {
 	inner   net.Listener
 	ctx     context.Context // until Close
 	cancel  context.CancelFunc
-	slots   chan struct{} // one for each connection whose first message has not been answered
+	lobby   *lobby        // bounds connections whose first message has not been answered
 	ready   chan *Session // complete, not accepted yet
+	log     refusalLog
 	wg      sync.WaitGroup
 
 	mu      sync.Mutex
@@ -57,8 +58,8 @@ func Listen(addr string, opts Options) (*Listener, error) {
 	}
 	l := &Listener{
 		opts: opts, metrics: metrics, inner: inner,
-		slots: make(chan struct{}, opts.MaxPending), ready: make(chan *Session, opts.MaxPending),
-		waiting: make(map[string]*half),
+		lobby: newLobby(&opts), ready: make(chan *Session, opts.MaxPending),
+		log: refusalLog{logger: opts.Logger}, waiting: make(map[string]*half),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.wg.Go(l.listen)
@@ -104,23 +105,17 @@ func (l *Listener) Close() error {
 	return err
 }
 
-// listen accepts connections while there are slots for them; more wait in the
-// system's own queue.
+// listen accepts connections while the lobby has places for them, or makes
+// some; more wait in the system's own queue.
 func (l *Listener) listen() {
 	pause := minAcceptPause
 	for {
-		select {
-		case l.slots <- struct{}{}:
-		case <-l.ctx.Done():
-			return
-		}
 		raw, err := l.inner.Accept()
 		if err == nil {
 			pause = minAcceptPause
-			l.wg.Go(func() { l.handle(raw) })
+			l.receive(raw)
 			continue
 		}
-		<-l.slots
 		if l.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -134,19 +129,41 @@ func (l *Listener) listen() {
 	}
 }
 
+// receive lets a connection in and starts its handshake, or closes it.
+func (l *Listener) receive(raw net.Conn) {
+	ctx, evict := context.WithCancelCause(l.ctx)
+	p := &place{host: hostOf(raw.RemoteAddr()), remote: raw.RemoteAddr().String(), evict: evict}
+	evicted, err := l.lobby.enter(ctx, p)
+	if err != nil {
+		evict(nil)
+		raw.Close()
+		l.refused(p.remote, Identity{}, err)
+		return
+	}
+	if evicted != nil {
+		l.refused(evicted.remote, evicted.peer, errEvicted)
+	}
+	l.wg.Go(func() {
+		defer evict(nil)
+		l.handle(ctx, raw, p)
+	})
+}
+
 // handle takes a connection through its handshake.
-func (l *Listener) handle(raw net.Conn) {
-	ctx, cancel := context.WithTimeoutCause(l.ctx, l.opts.HandshakeTimeout, errHandshakeTimeout)
+func (l *Listener) handle(ctx context.Context, raw net.Conn, p *place) {
+	ctx, cancel := context.WithTimeoutCause(ctx, l.opts.HandshakeTimeout, errHandshakeTimeout)
 	defer cancel()
-	free := sync.OnceFunc(func() { <-l.slots })
+	free := func() { l.lobby.leave(p) }
 	defer free()
 	o, err := open(ctx, raw, &l.opts, false)
 	if err != nil {
-		l.refused(raw, Identity{}, err)
+		l.ended(p.remote, Identity{}, err)
 		return
 	}
+	l.lobby.prove(p, o.peer)
 	typ, message, err := o.receive()
 	arrived := l.opts.Time.arrive(0)
+	l.lobby.work(p)
 	var refusal *Refusal
 	switch {
 	case errors.As(err, &refusal):
@@ -165,7 +182,7 @@ func (l *Listener) handle(raw net.Conn) {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	l.refused(raw, o.peer, err)
+	l.ended(p.remote, o.peer, err)
 	if l.ctx.Err() == nil && tellable(err) {
 		o.leave(frameRefuse, asRefusal(err, CodeRefused).encode())
 	}
@@ -175,23 +192,26 @@ func (l *Listener) handle(raw net.Conn) {
 // tellable: after a broken connection there is nobody to tell.
 func tellable(err error) bool {
 	code := codeOf(err)
-	return code != CodeLost && code != CodeTLS
+	return code != CodeLost && code != CodeTLS && code != CodeEvicted
+}
+
+// ended is refused for a handshake; one that was evicted has been counted.
+func (l *Listener) ended(remote string, peer Identity, err error) {
+	if !isEvicted(err) {
+		l.refused(remote, peer, err)
+	}
 }
 
 // refused logs and counts a connection that came to nothing. A listener that
 // closes does not refuse.
-func (l *Listener) refused(raw net.Conn, peer Identity, err error) {
+func (l *Listener) refused(remote string, peer Identity, err error) {
 	if l.ctx.Err() != nil {
 		return
 	}
 	code := codeOf(err)
 	// Every code here is this node's own word, Answer's included.
 	l.metrics.refused.WithLabelValues(string(code)).Inc()
-	attrs := []any{"address", raw.RemoteAddr().String(), "reason", code, "error", err}
-	if peer.Name != "" {
-		attrs = append(attrs, "peer", peer.String())
-	}
-	l.opts.Logger.Warn("connection refused", attrs...)
+	l.log.note(code, remote, peer, err)
 }
 
 // hello answers a HELLO and waits for the second connection. An error is for

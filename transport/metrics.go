@@ -57,7 +57,7 @@ func share[C prometheus.Collector](r prometheus.Registerer, c *C) error {
 // any other is counted as "other", so that a peer cannot make series.
 func label(code Code) string {
 	switch code {
-	case CodeVersion, CodeIdentity, CodeClock, CodeTerm, CodeToken, CodeBusy, CodeOversize, CodeChecksum, CodeMalformed,
+	case CodeVersion, CodeIdentity, CodeClock, CodeTerm, CodeToken, CodeBusy, CodeCrowded, CodeEvicted, CodeOversize, CodeChecksum, CodeMalformed,
 		CodeCredit, CodeRefused, CodeSilent, CodeStalled, CodeLost, CodeClosed, CodeExpired, CodeAuthority, CodeTLS, CodeTimeout:
 		return string(code)
 	}

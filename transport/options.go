@@ -89,6 +89,12 @@ type Options struct {
 	// sessions that wait for Accept.
 	MaxPending int
 
+	// MaxPendingPerHost bounds those connections of one remote IP address (of
+	// one /64 of IPv6) whose certificate has not been seen yet, so that one
+	// machine cannot take all places. Nodes behind one address translator
+	// share it, and proving who they are takes them a few round trips.
+	MaxPendingPerHost int
+
 	Time  Time
 	Stamp Stamp
 
@@ -119,6 +125,8 @@ func DefaultOptions() Options {
 		HandshakeTimeout: 5 * time.Second,
 		Credit:           [Lanes]Credit{LaneCritical: 4 << 20, LaneBulk: 8 << 20},
 		MaxPending:       256,
+
+		MaxPendingPerHost: 64,
 	}
 }
 
@@ -144,6 +152,9 @@ func (o Options) validate() error {
 	}
 	if o.MaxPending <= 0 {
 		fault("max pending %d is not positive", o.MaxPending)
+	}
+	if o.MaxPendingPerHost <= 0 {
+		fault("max pending per host %d is not positive", o.MaxPendingPerHost)
 	}
 	if o.Sample != nil && o.Time.Now == nil {
 		fault("Sample needs Time.Now")

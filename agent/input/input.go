@@ -77,6 +77,7 @@ type Status struct {
 	Lines, Bytes uint64            // taken since the start, without what a resume skipped
 	Dropped      map[string]uint64 // lost for good, by reason
 	Faults       map[string]uint64 // delivered, but not as it should be, by reason
+	Closed       map[string]uint64 // connections that this side closed, by reason
 	Lag          int64             // bytes that are known and not yet taken
 	Address      string            // where a listener listens, or empty
 	Error        string            // what is wrong now, or empty

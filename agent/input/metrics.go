@@ -26,9 +26,14 @@ const (
 	faultValue      // value, severity, time or trace id that cannot be read
 	faultAttributes // attributes beyond the limit of one event
 	faultProducers  // lines of more producers than clocks are learnt for
-	reasons         // number of all
+
+	// Connections that this side closed; what they had sent was taken.
+	closedIdle    // quiet longest when another needed the place
+	closedStalled // a message that did not come to its end
+	reasons       // number of all
 
 	losses = faultMalformed // what lies before it is lost
+	faulty = closedIdle     // what lies before it, and is no loss, has a fault
 )
 
 func (r reason) String() string {
@@ -53,6 +58,10 @@ func (r reason) String() string {
 		return "attributes"
 	case faultProducers:
 		return "producers"
+	case closedIdle:
+		return "idle"
+	case closedStalled:
+		return "stalled"
 	}
 	return "none"
 }
@@ -79,9 +88,12 @@ func newMetrics(registerer prometheus.Registerer, source string) (*metrics, erro
 	m.byteCounter = counter("bytes_total", "Bytes taken.", prometheus.Labels{"source": source})
 	all := []*prometheus.Counter{&m.lineCounter, &m.byteCounter}
 	for r := reason(0); r < reasons; r++ {
-		name, help := "faults_total", "Lines delivered with a fault, by reason."
-		if r < losses {
+		name, help := "closed_total", "Connections closed by this side after what they had sent was taken, by reason."
+		switch {
+		case r < losses:
 			name, help = "dropped_total", "What was lost, by reason."
+		case r < faulty:
+			name, help = "faults_total", "Lines delivered with a fault, by reason."
 		}
 		m.reasonCounters[r] = counter(name, help, prometheus.Labels{"source": source, "reason": r.String()})
 		all = append(all, &m.reasonCounters[r])
@@ -121,15 +133,17 @@ func (m *metrics) count(r reason, n int64) {
 // fill enters the counts into a status.
 func (m *metrics) fill(s *Status) {
 	s.Lines, s.Bytes = m.lines.Load(), m.bytes.Load()
-	s.Dropped, s.Faults = map[string]uint64{}, map[string]uint64{}
+	s.Dropped, s.Faults, s.Closed = map[string]uint64{}, map[string]uint64{}, map[string]uint64{}
 	for r := reason(0); r < reasons; r++ {
 		n := m.counts[r].Load()
 		switch {
 		case n == 0:
 		case r < losses:
 			s.Dropped[r.String()] = n
-		default:
+		case r < faulty:
 			s.Faults[r.String()] = n
+		default:
+			s.Closed[r.String()] = n
 		}
 	}
 }

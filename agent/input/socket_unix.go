@@ -5,6 +5,7 @@ package input
 import (
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"syscall"
 
@@ -34,6 +35,26 @@ func readSocket(raw syscall.RawConn, b []byte, clock func() int64, empty func(at
 	})
 	if failed != nil {
 		return 0, failed
+	}
+	return max(n, 0), err
+}
+
+// readNow reads what a socket holds, past its deadline too. With nothing there
+// it returns [os.ErrDeadlineExceeded] at once, and at the end of the stream 0
+// and no error.
+func readNow(raw syscall.RawConn, b []byte) (n int, err error) {
+	failed := raw.Control(func(fd uintptr) {
+		for {
+			if n, err = unix.Read(int(fd), b); err != unix.EINTR {
+				return
+			}
+		}
+	})
+	switch {
+	case failed != nil:
+		return 0, failed
+	case err == unix.EAGAIN:
+		return 0, os.ErrDeadlineExceeded
 	}
 	return max(n, 0), err
 }

@@ -49,6 +49,12 @@ const (
 	maxConnections     = 4096
 	defaultConnections = 256
 
+	// defaultIdle is how long a sender may take to complete a message: longer
+	// than any that means it.
+	defaultIdle = 5 * time.Minute
+	minIdle     = time.Second
+	maxIdle     = 24 * time.Hour
+
 	// defaultPoll keeps the time from write to read small against the 47 ms
 	// that detection may take.
 	defaultPoll = 10 * time.Millisecond
@@ -107,6 +113,7 @@ type Spec struct {
 
 	MaxFiles       int           `yaml:"max_files"`       // tail; default 256
 	MaxConnections int           `yaml:"max_connections"` // syslog over TCP; default 256
+	IdleLimit      time.Duration `yaml:"idle_limit"`      // syslog over TCP: for a message from its first byte to its last; default 5m
 	Poll           time.Duration `yaml:"poll"`            // tail; default 10ms
 	Grace          time.Duration `yaml:"grace"`           // tail: quiet after which a rotated file is closed; default 5s
 }
@@ -173,12 +180,14 @@ func (s Spec) withDefaults() Spec {
 	count(&s.MaxLine, MaxLine)
 	count(&s.MaxFiles, defaultFiles)
 	count(&s.MaxConnections, defaultConnections)
-	if s.Poll == 0 {
-		s.Poll = defaultPoll
+	span := func(field *time.Duration, value time.Duration) {
+		if *field == 0 {
+			*field = value
+		}
 	}
-	if s.Grace == 0 {
-		s.Grace = defaultGrace
-	}
+	span(&s.IdleLimit, defaultIdle)
+	span(&s.Poll, defaultPoll)
+	span(&s.Grace, defaultGrace)
 	return s
 }
 
@@ -211,7 +220,7 @@ func (s *Spec) validateTail(v *faults) {
 	_, err := filepath.Match(s.Path, "")
 	v.check(err == nil, "path: %q: not a glob pattern; see filepath.Match", s.Path)
 	v.check(s.Listen == "" && s.Protocol == "", "listen, protocol: only for type syslog; remove them")
-	v.check(s.MaxConnections == 0, "max_connections: only for type syslog; remove it")
+	v.check(s.MaxConnections == 0 && s.IdleLimit == 0, "max_connections, idle_limit: only for type syslog; remove them")
 	v.oneOf("format", s.Format, "", FormatText, FormatJSON, FormatSyslog)
 	v.oneOf("start", s.Start, "", StartBeginning, StartEnd)
 	if s.CodePage == "" {
@@ -237,6 +246,7 @@ func (s *Spec) validateSyslog(v *faults) {
 	v.check(s.Path == "" && s.Start == "" && s.CodePage == "" && s.NewLine == "", "path, start, code_page, nl: only for type tail; remove them")
 	v.check(s.MaxFiles == 0 && s.Poll == 0 && s.Grace == 0, "max_files, poll, grace: only for type tail; remove them")
 	v.check(s.MaxConnections >= 0 && s.MaxConnections <= maxConnections, "max_connections: %d: give 1 to %d", s.MaxConnections, maxConnections)
+	v.check(s.IdleLimit == 0 || s.IdleLimit >= minIdle && s.IdleLimit <= maxIdle, "idle_limit: %v: give %v to %v", s.IdleLimit, minIdle, maxIdle)
 }
 
 // faults collects what is wrong.

@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"pando/internal/ops"
 )
 
 var errNotSyslog = errors.New("not a syslog message")
@@ -17,9 +19,10 @@ const (
 	// again, so that Status.AsOf goes on: well under the heartbeats.
 	probeEvery = 200 * time.Millisecond
 
-	// stallAfter is how long a sender may leave a message incomplete before
+	// stallAfter is how long a sender may say nothing inside a message before
 	// the connection is closed, so that senders that died in the middle do not
-	// use up the connections. TCP keep-alive finds those that died in between.
+	// use up the connections. TCP keep-alive finds those that died in between,
+	// and the spec's idle limit those that dribble.
 	stallAfter = int64(time.Minute)
 
 	// listenAgain is how long a source waits before it tries again to listen.
@@ -53,24 +56,18 @@ type syslogSource struct {
 
 	mu      sync.Mutex
 	readers map[*reader]struct{} // open connections, or the UDP socket
+	crowd   ops.Seldom           // of log lines about connections that are too many
 	accept  seen                 // when the listener last had nobody waiting
 	asOf    int64
 	address string
 	fault   error
 }
 
-// reader is what is known of one socket. Its fields belong to the source's
-// mutex.
-type reader struct {
-	idle seen // when it last had nothing complete that was not Put
-	busy bool // it has something now
-}
-
 func newSyslog(o Options, rules *mapper, counts *metrics) *syslogSource {
 	return &syslogSource{
 		spec: o.Spec, rules: rules, sink: o.Sink, counts: counts, clock: o.Clock, wall: o.Wall, log: o.Logger,
 		stamps:  newStamper(o.Clock, o.Wall, counts),
-		readers: map[*reader]struct{}{},
+		readers: map[*reader]struct{}{}, crowd: ops.Seldom{Every: crowdEvery},
 	}
 }
 
@@ -141,10 +138,8 @@ func (s *syslogSource) listen(ctx context.Context, cancel context.CancelCauseFun
 		if err != nil {
 			return fmt.Errorf("accept: %w", err)
 		}
-		r := s.admit()
+		r := s.place(ctx, conn)
 		if r == nil {
-			s.counts.count(lostConnection, 1)
-			s.log.Warn("connection refused: too many", "remote", conn.RemoteAddr().String(), "max_connections", s.spec.MaxConnections)
 			conn.Close()
 			continue
 		}
@@ -159,61 +154,6 @@ func (s *syslogSource) listen(ctx context.Context, cancel context.CancelCauseFun
 func isTimeout(err error) bool {
 	var t net.Error
 	return errors.As(err, &t) && t.Timeout()
-}
-
-// admit makes room for one more connection, or returns nil. What it sends came
-// after the listener last had nobody waiting.
-func (s *syslogSource) admit() *reader {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.readers) >= s.spec.MaxConnections {
-		return nil
-	}
-	r := &reader{idle: s.accept, busy: true}
-	s.readers[r] = struct{}{}
-	return r
-}
-
-func (s *syslogSource) dismiss(r *reader) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.readers, r)
-}
-
-// idle notes that a socket had nothing complete left at that time.
-func (s *syslogSource) idle(r *reader, at int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r.idle, r.busy = seen{at, true}, false
-	s.advance()
-}
-
-func (s *syslogSource) busy(r *reader) seen {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r.busy = true
-	return r.idle
-}
-
-func (s *syslogSource) acceptIdle(at int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.accept = seen{at, true}
-	s.advance()
-}
-
-// advance raises asOf to the least of what the sockets know.
-func (s *syslogSource) advance() {
-	least := s.accept
-	for r := range s.readers {
-		if !r.idle.known || !least.known {
-			return
-		}
-		least.at = min(least.at, r.idle.at)
-	}
-	if least.known {
-		s.asOf = max(s.asOf, least.at)
-	}
 }
 
 func (s *syslogSource) opened(a net.Addr) {

@@ -62,15 +62,6 @@ func TestSyslogOverTCP(t *testing.T) {
 	sink.check(t)
 }
 
-func TestSyslogRefusesTooManySenders(t *testing.T) {
-	sink := &memory{}
-	src, address := listening(t, Spec{MaxConnections: 1}, sink)
-	sends(t, dials(t, "tcp", address), "<14>1 - a app - - - one\n")
-	until(t, "the first", func() bool { return len(sink.taken()) == 1 })
-	dials(t, "tcp", address)
-	until(t, "the refusal", func() bool { return src.Status().Dropped["connections_refused"] == 1 })
-}
-
 func TestSyslogBackpressureReachesTheSender(t *testing.T) {
 	sink := &memory{gate: make(chan struct{})}
 	src, address := listening(t, Spec{}, sink)

@@ -39,7 +39,7 @@ func (s *syslogSource) listenUDP(ctx context.Context, cancel context.CancelCause
 	defer unlink()
 	s.opened(conn.LocalAddr())
 	defer s.closed()
-	r := s.admit()
+	r := s.admit(nil)
 	defer s.dismiss(r)
 
 	u := udpReader{s: s, r: r, m: s.newMessages(), ctx: ctx, cancel: cancel}
@@ -82,7 +82,7 @@ func (u *udpReader) empty(at int64) {
 		u.cancel(u.failed)
 		return
 	}
-	u.s.idle(u.r, at)
+	u.s.idle(u.r, at, false)
 	u.s.acceptIdle(at)
 }
 

@@ -29,7 +29,7 @@ import (
 	"time"
 
 	"pando/agent/input"
-	"pando/root"
+	"pando/incident"
 )
 
 // Options say how to run.
@@ -68,7 +68,7 @@ type run struct {
 	leaves  []*leaf // of the writers, by position
 	summary Summary
 
-	timelines []root.IncidentDetail // of the incidents at the end
+	timelines []incident.Detail // of the incidents at the end
 }
 
 // Run plays the scenario and verifies what came of it. The summary is valid

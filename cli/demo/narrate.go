@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pando/incident"
 	"pando/root"
 )
 
@@ -156,7 +157,7 @@ func (r *run) tellChange(ctx context.Context, leader *root.Root, c *root.Change,
 
 // aspect says what a finding is about, in a word or two. Detectors that speak
 // of the same aspect of a component are told of once.
-func aspect(f *root.Finding) string {
+func aspect(f *incident.Line) string {
 	switch f.Class {
 	case "silence":
 		return "fell silent"
@@ -211,7 +212,7 @@ func (r *run) conclude() {
 }
 
 // timeline shows an incident in causal order, with times from its onset on.
-func (r *run) timeline(d *root.IncidentDetail, line func(style, format string, args ...any)) {
+func (r *run) timeline(d *incident.Detail, line func(style, format string, args ...any)) {
 	line(bold, "%s: first %s, %d findings, %d components", d.ID, d.First, len(d.Findings), len(d.Entities))
 	if len(d.Findings) == 0 {
 		return

@@ -197,7 +197,7 @@ func TestRulesFindFaults(t *testing.T) {
 		{"wal", module + "/event", "beside"},
 		{"event/hlc", module + "/event/clock", "beside"},
 		{"relay", module + "/agent", "released apart"},
-		{"agent", module + "/root/incident", "released apart"},
+		{"agent", module + "/root/consensus", "released apart"},
 		{"transport", module + "/event/hlc", "carry bytes"},
 		{"ebcdic/smf", module + "/event", "above"},
 		{"stream/cep", "go.etcd.io/bbolt", "root's alone"},

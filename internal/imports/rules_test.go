@@ -16,13 +16,14 @@ type floor struct {
 func floors() []floor {
 	return []floor{
 		{name: "encoding", packages: []string{"internal/pack"}},
-		{name: "ground", packages: []string{"internal/durable", "internal/durable/...", "internal/exact", "internal/ops"}},
+		{name: "ground", packages: []string{"internal/durable", "internal/durable/...", "internal/exact", "internal/ops", "internal/cow"}},
 		{name: "leaves", packages: []string{
 			"event/clock", "event/hlc", "transport", "transport/...", "ebcdic", "ebcdic/...",
 			"stream/sketch", "root/rca/bayes", "root/audit",
 		}},
 		{name: "event and log", packages: []string{"event", "wal"}},
 		{name: "streams", packages: []string{"stream", "stream/..."}, together: true},
+		{name: "correlation", packages: []string{"incident"}},
 		{name: "tree", packages: []string{"tree", "tree/..."}, together: true},
 		{name: "parts of roles", packages: []string{"agent/...", "root/..."}, together: true},
 		{name: "roles", packages: []string{"agent", "relay", "root"}},

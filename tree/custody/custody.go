@@ -37,8 +37,12 @@ var (
 	// ErrOldTerm: a session with a higher term is known. The agent raises
 	// its own and tries again.
 	ErrOldTerm = errors.New("old term")
-	// ErrClosed: the unit's WAL id was replaced by a newer one.
+	// ErrClosed: the unit's WAL id was replaced by a newer one, or the root
+	// does not remember how it came into force.
 	ErrClosed = errors.New("WAL id is closed")
+	// ErrForgotten: the root keeps no record of the WAL id any more. What is
+	// held of it can never settle.
+	ErrForgotten = errors.New("WAL id is forgotten")
 )
 
 // Term fences the sessions of one WAL id: Epoch is the agent's start counter,
@@ -60,4 +64,11 @@ type Head struct {
 	From, To      uint64
 	Before, After event.Hash
 	Rest          bool // of a closed unit: counts only what its agent cannot read again
+	Resumes       bool // everything before From was settled once, and the relay holds none of it
 }
+
+// Range is a run of sequence numbers; the zero value is none.
+type Range struct{ From, To uint64 }
+
+// Empty reports whether the range holds nothing.
+func (r Range) Empty() bool { return r == Range{} }

@@ -21,15 +21,16 @@ type Intake struct {
 	Claimed bool   // the root granted Term to this relay
 	Fenced  bool   // the root granted a higher term to another relay
 	Closed  bool   // the WAL id was replaced; only the rest may be settled
+	Started bool   // the agent was told where to read its sources; see [Claim]
 
-	Held    []Span // contiguous; from behind Settled or Base to the end
+	Held    []Span // in order; what is missing between two of them was settled once
 	End     uint64 // last sequence held; Held may be empty
 	EndHash event.Hash
 	EndOK   bool   // EndHash is known
 	Vouched uint64 // the last durable-to: the agent's disk holds it
 	Stepped uint64 // last sequence that was stepped
 
-	Settled     uint64 // as the root last said
+	Settled     uint64 // the highest that a root ever said; a restored one says less
 	SettledHash event.Hash
 	Cut         uint64 // last sequence in a section; Settled <= Cut
 }
@@ -49,13 +50,13 @@ func (n *Intake) OpenSession(t Term, opened uint64, o Offer) (resume uint64, err
 	if o.From == 0 || o.Last > MaxSeq || o.Last+1 < o.From || o.Synced > o.Last {
 		return 0, fmt.Errorf("offer from %d, last %d, synced %d: %w", o.From, o.Last, o.Synced, ErrProtocol)
 	}
-	n.dropUnvouched()
+	n.dropUnvouched() // a crash of the relay closed no session
 	if o.Synced < n.End {
 		return 0, fmt.Errorf("agent's disk holds up to %d, it vouched for %d here: %w", o.Synced, n.End, ErrDiverged)
 	}
 	if o.From > n.End+1 {
-		// The agent knows the gap to be settled, and so all that is held.
-		n.Held = nil
+		// The agent knows the gap to be settled, and so all that is held. That
+		// goes when the root agrees: a restored one may still need it.
 		n.End, n.EndHash, n.EndOK = o.From-1, event.Hash{}, o.From == 1
 		if n.End == n.Settled {
 			n.EndHash, n.EndOK = n.SettledHash, true
@@ -63,10 +64,15 @@ func (n *Intake) OpenSession(t Term, opened uint64, o Offer) (resume uint64, err
 		n.Stepped = n.End
 	}
 	n.Term, n.Opened, n.Live, n.Claimed, n.Fenced = t, opened, true, false, false
-	n.Vouched = max(n.Vouched, o.Synced)
+	n.Started = o.Started
+	// What an earlier session vouched for beyond the end, another content may
+	// stand for now: the disk may have been rolled back.
+	n.Vouched = o.Synced
 	return n.End + 1, nil
 }
 
+// dropUnvouched drops what the agent's disk may not hold. No later session can
+// vouch for it: it gives those sequence numbers anew.
 func (n *Intake) dropUnvouched() {
 	keep := len(n.Held)
 	for keep > 0 && n.Held[keep-1].Last > n.Vouched {
@@ -80,8 +86,12 @@ func (n *Intake) dropUnvouched() {
 	n.Held = n.Held[:keep:keep]
 }
 
-// CloseSession ends the session; the claim and what is held stay.
-func (n *Intake) CloseSession() { n.Live = false }
+// CloseSession ends the session. The claim stays, and what is held up to the
+// last durable-to.
+func (n *Intake) CloseSession() {
+	n.Live = false
+	n.dropUnvouched()
+}
 
 // Add holds the next batch.
 func (n *Intake) Add(s Span) error {
@@ -139,7 +149,7 @@ func (n *Intake) Granted(t Term, settled uint64, hash event.Hash) error {
 	if t != n.Term {
 		return nil // the answer to an earlier session
 	}
-	n.Claimed, n.Fenced = true, false
+	n.Claimed, n.Fenced, n.Started = true, false, true
 	return n.settle(settled, hash, true)
 }
 
@@ -150,31 +160,49 @@ func (n *Intake) Refused(t Term) {
 	}
 }
 
+// InForce takes the root's word which term it has in force for the unit: zero
+// if it does not know the unit. A term below the relay's own says that the root
+// was restored and lost the claim, or the claim that fenced this relay: the
+// relay claims once more.
+func (n *Intake) InForce(t Term) {
+	if t.Compare(n.Term) < 0 {
+		n.Claimed, n.Fenced = false, false
+	}
+}
+
 // Applied takes the root's word that the unit is settled up to seq. It comes
 // with an applied section, with a skipped one, or as the answer to a
 // question, in any order and more than once.
 func (n *Intake) Applied(seq uint64, hash event.Hash) error { return n.settle(seq, hash, false) }
 
 // Skipped takes the root's word that the section up to "to" was skipped and
-// that the unit is settled up to seq. The next section starts there, unless
-// the skipped one was a copy of what is settled already.
+// that the unit is settled up to seq. The next section starts there, or with
+// what is still held behind it, unless the skipped one was a copy of what is
+// settled already.
 func (n *Intake) Skipped(to, seq uint64, hash event.Hash) error {
-	return n.settle(seq, hash, seq < to)
+	return n.settle(seq, hash, max(seq, n.Settled) < to)
 }
 
 // Recut forgets the sections that have no answer: the next one starts behind
 // the settled position. For a lost connection to the root.
 func (n *Intake) Recut() { n.Cut = n.Settled }
 
-// Shut takes the root's word that the WAL id is closed.
+// Shut takes the root's word that the WAL id is closed. Its session ends: no
+// durable-to comes any more.
 func (n *Intake) Shut(seq uint64, hash event.Hash) error {
 	n.Closed, n.Claimed = true, false
+	n.CloseSession()
 	return n.settle(seq, hash, true)
 }
 
 func (n *Intake) settle(seq uint64, hash event.Hash, rewind bool) error {
 	if seq < n.Settled {
-		return nil // an older answer that came late
+		// An older answer that came late, or a restored root. Neither brings
+		// back what was dropped: what is held goes out again and says so.
+		if rewind {
+			n.Cut = n.Settled
+		}
+		return nil
 	}
 	if err := n.agrees(seq, hash); err != nil {
 		return err
@@ -214,9 +242,10 @@ func (n *Intake) agrees(seq uint64, hash event.Hash) error {
 	return nil
 }
 
-// Section returns the batches of the next section: stepped, not cut yet, and
-// at most limit of them. Empty means there is nothing to cut, or nothing that
-// this relay may cut.
+// Section returns the batches of the next section: stepped, not cut yet, without
+// a gap, and at most limit of them. Empty means there is nothing to cut, or
+// nothing that this relay may cut. What lies behind a gap waits until all before
+// it is settled: a restored root would take the rest of the gap for lost.
 func (n *Intake) Section(limit int) []Span {
 	if !n.Claimed && !n.Closed {
 		return nil
@@ -225,22 +254,23 @@ func (n *Intake) Section(limit int) []Span {
 	for from < len(n.Held) && n.Held[from].First <= n.Cut {
 		from++
 	}
-	if from == len(n.Held) || n.Held[from].First != n.Cut+1 {
-		return nil
-	}
 	to := from
-	for to < len(n.Held) && to-from < limit && n.Held[to].Last <= n.Stepped {
+	for to < len(n.Held) && to-from < limit && n.Held[to].Last <= n.Stepped && n.continues(to) {
 		to++
 	}
 	return n.Held[from:to:to]
 }
+
+// continues reports whether a held batch is the first, or follows the one
+// before it without a gap.
+func (n *Intake) continues(i int) bool { return i == 0 || n.Held[i].First == n.Held[i-1].Last+1 }
 
 // Commit takes note that the spans of a section were cut, and returns its head.
 func (n *Intake) Commit(u event.Unit, relay string, spans []Span) Head {
 	first, last := spans[0], spans[len(spans)-1]
 	n.Cut = last.Last
 	return Head{Unit: u, Term: n.Term, Relay: relay, From: first.First, To: last.Last,
-		Before: first.Before, After: last.After, Rest: n.Closed}
+		Before: first.Before, After: last.After, Rest: n.Closed, Resumes: first.First == n.Held[0].First}
 }
 
 // Done reports whether nothing of the unit is left to hold or to settle here.

@@ -9,135 +9,167 @@ import (
 	"pando/event"
 )
 
-func (m *model) appendBatch(s *state, lines string, pos uint8) {
-	d := &s.a.d
+func (m *model) appendBatch(s *state, a, l int8, lines string, pos uint8) {
+	d := &s.a[a].d.lane[l]
 	before, last := event.Hash{}, uint64(0)
 	if n := len(d.log); n > 0 {
 		before, last = d.log[n-1].span.After, d.log[n-1].span.Last
 	}
 	b := batch{span: Span{First: last + 1, Last: last + uint64(len(lines)), Before: before, After: m.chain(before, lines)}, lines: lines, pos: pos}
 	d.log = append(d.log, b)
-	s.a.out.Append(b.span.Last)
+	s.a[a].out[l].Append(b.span.Last)
+	if m.coarse {
+		m.agentSync(s, a)
+	}
 }
 
-// readTo is how many lines of the file are in the log, or were settled before
-// the log began.
-func (d *disk) readTo() uint8 {
+// readTo is how many lines of a lane's file are in the log, or were settled
+// before the log began.
+func (d *disk) readTo(l int8) uint8 {
 	if !d.started {
 		return unread
 	}
-	if n := len(d.log); n > 0 && d.log[n-1].pos != unread {
-		return d.log[n-1].pos
+	if n := len(d.lane[l].log); n > 0 && d.lane[l].log[n-1].pos != unread {
+		return d.lane[l].log[n-1].pos
 	}
-	return d.start
+	return d.lane[l].start
 }
 
-func (m *model) read(s *state, n int) bool {
-	at := s.a.d.readTo()
-	if !s.a.up || !s.a.d.started || int(at)+n > m.lines {
+func (m *model) read(s *state, a, l int8, n int) bool {
+	at := s.a[a].d.readTo(l)
+	if !s.a[a].up || !s.a[a].d.started || int(at)+n > m.lines {
 		return false
 	}
-	lines := ""
-	for i := range n {
-		lines += string(rune(firstLine + int(at) + i))
+	var lines []byte
+	for i := range uint8(n) {
+		lines = append(lines, m.content(a, l, at+i))
 	}
-	m.appendBatch(s, lines, at+uint8(n))
+	m.appendBatch(s, a, l, string(lines), at+uint8(n))
 	return true
 }
 
-func (m *model) push(s *state) bool {
-	if !s.a.up || int(s.a.pushed) >= m.pushes {
+func (m *model) push(s *state, a int8) bool {
+	x := &s.a[a]
+	if !x.up || int(x.pushed) >= m.pushes {
 		return false
 	}
-	m.appendBatch(s, string([]byte{firstPush + s.a.pushed}), s.a.d.readTo())
-	s.a.pushed++
+	m.appendBatch(s, a, 0, string([]byte{firstPush - firstLine + m.content(a, 0, x.pushed)}), x.d.readTo(0))
+	x.pushed++
 	return true
 }
 
-func (m *model) agentSync(s *state) bool {
-	if !s.a.up || s.a.synced == len(s.a.d.log) {
+// heartbeat gives an idle lane, of which the root knows less than was settled,
+// something to send.
+func (m *model) heartbeat(s *state, a, l int8) bool {
+	x := &s.a[a]
+	if !x.up || x.relay < 0 || s.root.owner[m.unit(x.d.wal, l)].Settled >= x.out[l].Last || x.out[l].Settled < x.out[l].Last {
 		return false
 	}
-	for _, b := range s.a.d.log[s.a.synced:] {
-		m.remember(s.a.d.wal, b)
-	}
-	s.a.synced = len(s.a.d.log)
-	s.a.out.Sync(s.a.out.Last)
+	m.appendBatch(s, a, l, string([]byte{beat}), x.d.readTo(l))
 	return true
 }
 
-func (m *model) remember(wal uint8, b batch) {
-	for i := range len(b.lines) {
-		k := [2]uint64{uint64(wal), b.span.First + uint64(i)}
-		if m.held[k] == nil {
-			m.held[k] = map[string]bool{}
+func (m *model) agentSync(s *state, a int8) bool {
+	x := &s.a[a]
+	if !x.up {
+		return false
+	}
+	moved := false
+	for l := range m.lanes {
+		log := x.d.lane[l].log
+		for _, b := range log[x.synced[l]:] {
+			m.remember(m.unit(x.d.wal, l), b)
+			moved = true
 		}
-		m.held[k][b.lines[i:i+1]] = true
+		x.synced[l] = len(log)
+		x.out[l].Sync(x.out[l].Last)
+	}
+	return moved
+}
+
+func (m *model) remember(u int, b batch) {
+	for i := range len(b.lines) {
+		k := [2]uint64{uint64(u), b.span.First + uint64(i)}
+		if m.held[k] == nil {
+			m.held[k] = map[byte]bool{}
+		}
+		m.held[k][b.lines[i]] = true
 	}
 }
 
-func (m *model) open(s *state, r int8) bool {
-	if !s.a.up || s.a.relay >= 0 || !s.r[r].up || r == 1 && s.opens == 0 { // the relays are alike
+func (m *model) open(s *state, a, r int8) bool {
+	x := &s.a[a]
+	if !x.up || x.relay >= 0 || !s.r[r].up || s.opens == 0 && (r > 0 || a > 0) { // they are alike
 		return false
 	}
-	n := s.intake(r)
-	s.a.session++
+	x.session++
 	s.opens++
-	t := Term{Epoch: s.a.d.epoch, Session: s.a.session}
-	offer := s.a.out.Offer()
-	if m.mut == resumeElsewhere {
-		offer.From = max(offer.From, s.a.durable+1)
+	t := Term{Epoch: x.d.epoch, Session: x.session}
+	var trial [maxLanes]Intake
+	for l := range m.lanes {
+		n := &trial[l]
+		*n = s.r[r].mem[m.unit(x.d.wal, l)]
+		offer := x.out[l].Offer()
+		offer.Started = x.d.started
+		if m.mut == resumeElsewhere {
+			offer.From = max(offer.From, x.durable[l]+1)
+		}
+		resume, err := n.OpenSession(t, s.opens, offer)
+		if errors.Is(err, ErrOldTerm) {
+			x.d.epoch = max(x.d.epoch, n.Term.Epoch) // raised, and tried again
+			x.session = max(x.session, n.Term.Session)
+			return true
+		}
+		if err == nil {
+			err = x.out[l].Opened(resume)
+		}
+		if errors.Is(err, ErrDiverged) || errors.Is(err, ErrClosed) {
+			m.giveUp(s, a)
+			return true
+		}
+		if err != nil {
+			s.wrong = "open: " + err.Error()
+			return true
+		}
 	}
-	resume, err := n.OpenSession(t, s.opens, offer)
-	if errors.Is(err, ErrOldTerm) {
-		s.a.d.epoch = max(s.a.d.epoch, n.Term.Epoch) // raised, and tried again
-		s.a.session = max(s.a.session, n.Term.Session)
-		return true
+	for l := range m.lanes {
+		s.r[r].mem[m.unit(x.d.wal, l)] = trial[l]
 	}
-	if err == nil {
-		err = s.a.out.Opened(resume)
-	}
-	if errors.Is(err, ErrDiverged) || errors.Is(err, ErrClosed) {
-		n.CloseSession()
-		s.newWAL()
-		return true
-	}
-	if err != nil {
-		s.wrong = "open: " + err.Error()
-		return true
-	}
-	s.a.relay = r
+	x.relay = r
+	m.syncIfCoarse(s, r)
 	return true
 }
 
-func (m *model) send(s *state) bool {
-	if s.a.relay < 0 {
+func (m *model) send(s *state, a, l int8) bool {
+	x := &s.a[a]
+	if x.relay < 0 {
 		return false
 	}
-	for _, b := range s.a.d.log {
-		if b.span.First != s.a.out.Next {
+	for _, b := range x.d.lane[l].log {
+		if b.span.First != x.out[l].Next {
 			continue
 		}
 		if b.lines == "" {
 			s.wrong = fmt.Sprintf("resume at %d, which was trimmed", b.span.First)
 			return true
 		}
-		r := &s.r[s.a.relay]
+		at := x.relay
+		r := &s.r[at]
 		r.batches = append(r.batches, b)
 		sp := b.span
 		sp.Pos = uint64(len(r.batches))
-		n := s.intake(s.a.relay)
+		n := m.intake(s, a, l)
 		if err := n.Add(sp); errors.Is(err, ErrDiverged) {
-			n.CloseSession()
-			s.newWAL()
+			m.giveUp(s, a)
 			return true
 		} else if err != nil {
 			s.wrong = "send: " + err.Error()
 			return true
 		}
-		s.a.out.Sent(b.span.Last)
-		n.Vouch(s.a.out.Synced)
+		x.out[l].Sent(b.span.Last)
+		n.Vouch(x.out[l].Synced)
 		m.stepIntake(n)
+		m.syncIfCoarse(s, at)
 		return true
 	}
 	return false
@@ -154,69 +186,82 @@ func (m *model) stepIntake(n *Intake) {
 	n.Step()
 }
 
-func (m *model) vouch(s *state) bool {
-	if s.a.relay < 0 || s.intake(s.a.relay).Vouched >= s.a.out.Synced {
+func (m *model) vouch(s *state, a, l int8) bool {
+	x := &s.a[a]
+	if x.relay < 0 || m.intake(s, a, l).Vouched >= x.out[l].Synced {
 		return false
 	}
-	n := s.intake(s.a.relay)
-	n.Vouch(s.a.out.Synced)
+	n := m.intake(s, a, l)
+	n.Vouch(x.out[l].Synced)
 	m.stepIntake(n)
+	m.syncIfCoarse(s, x.relay)
 	return true
 }
 
 // ack carries both acknowledgements; the relay's outputs wait for its fsync.
-func (m *model) ack(s *state) bool {
-	if s.a.relay < 0 {
+func (m *model) ack(s *state, a int8) bool {
+	x := &s.a[a]
+	if x.relay < 0 {
 		return false
 	}
-	n := &s.r[s.a.relay].disk[s.a.d.wal-1]
-	if n.Term != s.intake(s.a.relay).Term {
-		return false
-	}
-	was := s.a.out
-	if err := s.a.out.Ack(n.Durable(), n.Settled); errors.Is(err, ErrDiverged) {
-		s.hangUp()
-		s.newWAL()
-		return true
-	} else if err != nil {
-		s.wrong = "ack: " + err.Error()
-	}
-	if m.mut == resumeElsewhere {
-		s.a.durable = s.a.out.Durable
-	}
-	return s.a.out != was || s.wrong != ""
-}
-
-func (m *model) trim(s *state) bool {
-	to := s.a.out.MayTrim()
-	if m.mut == trimOnDurable {
-		to = max(to, s.a.out.Durable)
-	}
-	if !s.a.up || to <= s.a.d.trimmed {
-		return false
-	}
-	if m.mut == "" && to > s.owner[s.a.d.wal-1].Settled {
-		s.wrong = fmt.Sprintf("trimmed to %d, settled is %d", to, s.owner[s.a.d.wal-1].Settled)
-	}
-	log := slices.Clone(s.a.d.log)
-	for i := range log {
-		if log[i].span.Last <= to {
-			log[i].lines = ""
+	was := x.out
+	for l := range m.lanes {
+		n := &s.r[x.relay].disk[m.unit(x.d.wal, l)]
+		if n.Term != m.intake(s, a, l).Term {
+			continue
+		}
+		if err := x.out[l].Ack(n.Durable(), n.Settled); errors.Is(err, ErrDiverged) {
+			m.giveUp(s, a)
+			return true
+		} else if err != nil {
+			s.wrong = "ack: " + err.Error()
+		}
+		if m.mut == resumeElsewhere {
+			x.durable[l] = x.out[l].Durable
 		}
 	}
-	s.a.d.log, s.a.d.trimmed, s.a.d.settled = log, to, s.a.out.Settled
-	s.a.out.Trimmed(to + 1)
-	return true
+	return x.out != was || s.wrong != ""
 }
 
-func (m *model) agentCrash(s *state) bool {
-	if !s.a.up {
+func (m *model) trim(s *state, a int8) bool {
+	x := &s.a[a]
+	moved := false
+	for l := range m.lanes {
+		d, to := &x.d.lane[l], x.out[l].MayTrim()
+		if m.mut == trimOnDurable {
+			to = max(to, x.out[l].Durable)
+		}
+		if !x.up || to <= d.trimmed {
+			continue
+		}
+		if top := s.top[m.unit(x.d.wal, l)]; m.mut == "" && to > top {
+			s.wrong = fmt.Sprintf("trimmed to %d, settled is %d", to, top)
+		}
+		log := slices.Clone(d.log)
+		for i := range log {
+			if log[i].span.Last <= to {
+				log[i].lines = ""
+			}
+		}
+		d.log, d.trimmed, d.settled = log, to, x.out[l].Settled
+		x.out[l].Trimmed(to + 1)
+		moved = true
+	}
+	return moved
+}
+
+func (m *model) agentCrash(s *state, a int8) bool {
+	x := &s.a[a]
+	if !x.up {
 		return false
 	}
-	s.lose(s.a.d.log[s.a.synced:])
-	s.hangUp()
-	s.a.d.log = slices.Clip(s.a.d.log[:s.a.synced])
-	s.a.up = false
+	m.hangUp(s, a)
+	for l := range m.lanes {
+		d := &x.d.lane[l]
+		s.lose(d.log[x.synced[l]:])
+		d.log = slices.Clip(d.log[:x.synced[l]])
+	}
+	x.up = false
 	return true
 }
 
@@ -224,7 +269,7 @@ func (m *model) agentCrash(s *state) bool {
 // are settled or a relay's disk keeps them.
 func (s *state) lose(log []batch) {
 	for _, b := range log {
-		if b.lines != "" && b.lines[0] >= firstPush && !strings.Contains(s.applied+s.lost, b.lines) && !s.atRelay(b, -1) {
+		if b.lines != "" && b.lines[0] >= firstPush && !strings.Contains(s.root.applied+s.lost, b.lines) && !s.atRelay(b, -1) {
 			s.lost += b.lines
 		}
 	}
@@ -245,44 +290,81 @@ func (s *state) atRelay(b batch, but int8) bool {
 	return false
 }
 
-func (m *model) agentStart(s *state) bool {
-	if s.a.up {
+// atAgent reports whether an agent's log holds a batch.
+func (s *state) atAgent(b batch) bool {
+	for a := range s.a {
+		for l := range s.a[a].d.lane {
+			if slices.ContainsFunc(s.a[a].d.lane[l].log, func(x batch) bool { return x.lines == b.lines && x.span == b.span }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (m *model) agentStart(s *state, a int8) bool {
+	x := &s.a[a]
+	if x.up {
 		return false
 	}
-	s.a.up, s.a.session = true, 0
-	if s.a.d.wal == 0 {
-		s.newWAL()
+	x.up, x.session = true, 0
+	if x.d.wal == 0 {
+		m.newWAL(s, a)
 		return true
 	}
-	s.a.d.epoch++
-	last := uint64(0)
-	if n := len(s.a.d.log); n > 0 {
-		last = s.a.d.log[n-1].span.Last
+	x.d.epoch++
+	for l := range m.lanes {
+		d, last := &x.d.lane[l], uint64(0)
+		if n := len(d.log); n > 0 {
+			last = d.log[n-1].span.Last
+		}
+		x.synced[l], x.out[l] = len(d.log), NewOutbox(d.trimmed+1, last, d.settled)
 	}
-	s.a.synced = len(s.a.d.log)
-	s.a.out = NewOutbox(s.a.d.trimmed+1, last, s.a.d.settled)
 	return true
 }
 
-func (m *model) agentDiskLost(s *state) bool {
-	if !s.a.up {
+func (m *model) agentDiskLost(s *state, a int8) bool {
+	x := &s.a[a]
+	if !x.up {
 		return false
 	}
-	m.agentCrash(s)
-	s.lose(s.a.d.log)
-	s.a.d = disk{}
+	m.agentCrash(s, a)
+	for l := range m.lanes {
+		s.lose(x.d.lane[l].log)
+	}
+	x.d, x.broken = disk{}, true
 	return true
 }
 
-func (m *model) agentRolledBack(s *state) bool {
-	if !s.a.up || s.a.saved == nil {
+func (m *model) agentImage(s *state, a int8) bool {
+	x := &s.a[a]
+	synced := 0
+	for l := range m.lanes {
+		if x.synced[l] != len(x.d.lane[l].log) {
+			return false
+		}
+		synced += x.synced[l]
+	}
+	if !x.up || x.saved != nil || synced == 0 {
 		return false
 	}
-	m.agentCrash(s)
-	for c := range s.a.pushed { // accepted under sequence numbers that are given twice
-		s.lost += string([]byte{firstPush + c})
+	d := x.d
+	x.saved = &d
+	return true
+}
+
+func (m *model) agentRolledBack(s *state, a int8) bool {
+	x := &s.a[a]
+	if !x.up || x.saved == nil {
+		return false
 	}
-	s.a.d, s.a.saved = *s.a.saved, nil
-	s.a.synced = len(s.a.d.log)
+	m.agentCrash(s, a)
+	for c := range x.pushed { // accepted under sequence numbers that are given twice
+		s.lost += string([]byte{firstPush - firstLine + m.content(a, 0, c)})
+	}
+	x.d, x.saved, x.broken = *x.saved, nil, true
+	for l := range m.lanes {
+		x.synced[l] = len(x.d.lane[l].log)
+	}
 	return true
 }

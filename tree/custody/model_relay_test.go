@@ -3,9 +3,6 @@ package custody
 import (
 	"fmt"
 	"slices"
-	"strings"
-
-	"pando/event"
 )
 
 func (m *model) relaySync(s *state, r int8) bool {
@@ -16,13 +13,24 @@ func (m *model) relaySync(s *state, r int8) bool {
 	return true
 }
 
+// syncIfCoarse makes a relay's fsync one with what it covers.
+func (m *model) syncIfCoarse(s *state, r int8) {
+	if m.coarse {
+		s.r[r].disk = cloneIntakes(s.r[r].mem)
+	}
+}
+
 func (m *model) relayCrash(s *state, r int8, lost bool) bool {
 	if !s.r[r].up {
 		return false
 	}
-	if s.a.relay == r {
-		s.a.relay = -1
-		s.a.out.Close()
+	for a := range s.a {
+		if x := &s.a[a]; x.relay == r {
+			x.relay = -1
+			for l := range x.out {
+				x.out[l].Close()
+			}
+		}
 	}
 	s.r[r].mem = cloneIntakes(s.r[r].disk)
 	for i := range s.r[r].mem {
@@ -35,15 +43,27 @@ func (m *model) relayCrash(s *state, r int8, lost bool) bool {
 			s.r[r].mem[i] = Intake{EndOK: true}
 		}
 		s.r[r].mem[i].CloseSession()
-		s.r[r].mem[i].Recut()
+		s.forget(r, i)
 	}
+	m.cutOff(s, r)
 	s.r[r].disk = cloneIntakes(s.r[r].mem)
 	s.r[r].up = false
 	return true
 }
 
-func (s *state) atAgent(b batch) bool {
-	return slices.ContainsFunc(s.a.d.log, func(x batch) bool { return x.lines == b.lines && x.span == b.span })
+// cutOff is the loss of a relay's session upwards, as the relay sees it.
+func (m *model) cutOff(s *state, r int8) {
+	if m.middle {
+		s.r[r].link++
+	}
+	for i := range s.r[r].mem {
+		s.r[r].mem[i].Recut()
+		s.r[r].flight[i] = 0
+	}
+	if m.middle {
+		s.net = slices.DeleteFunc(s.net, func(x message) bool { return x.relay == r && (x.hop == toMiddle || x.hop == toRelay) })
+	}
+	m.syncIfCoarse(s, r)
 }
 
 func (m *model) post(s *state, msg message) bool {
@@ -54,183 +74,180 @@ func (m *model) post(s *state, msg message) bool {
 	return true
 }
 
-// synced reports whether the relay's outputs may leave.
-func (s *state) syncedRelay(r int8) bool {
-	return s.r[r].up && sameIntakes(s.r[r].mem, s.r[r].disk)
+// connected reports whether the relay's outputs may leave.
+func (m *model) connected(s *state, r int8) bool {
+	return s.r[r].up && (!m.middle || s.mid.up) && sameIntakes(s.r[r].mem, s.r[r].disk)
+}
+
+func (m *model) upward(s *state, r int8, msg message) message {
+	msg.relay, msg.link = r, s.r[r].link
+	msg.hop = toRoot
+	if m.middle {
+		msg.hop = toMiddle
+	} else {
+		msg.link = 0
+	}
+	return msg
 }
 
 func (m *model) claim(s *state, r int8, w uint8) bool {
-	n := s.r[r].mem[w]
-	if !s.syncedRelay(r) || !n.Wants() {
+	if !m.connected(s, r) {
 		return false
 	}
-	return m.post(s, message{kind: "claim", wal: w + 1, relay: r, term: n.Term, opened: n.Opened})
+	var n *Intake
+	wants := false
+	for l := range m.lanes {
+		x := &s.r[r].mem[m.unit(w+1, l)]
+		wants = wants || x.Wants()
+		if n == nil || x.Term.Compare(n.Term) > 0 {
+			n = x
+		}
+	}
+	msg := m.upward(s, r, message{kind: "claim", wal: w + 1, term: n.Term, opened: n.Opened, known: n.Started})
+	if !wants || m.middle && s.mid.waits(&msg) {
+		return false
+	}
+	return m.post(s, msg)
 }
 
-func (m *model) cut(s *state, r int8, w uint8) bool {
-	n := &s.r[r].mem[w]
-	if !s.syncedRelay(r) {
+func (m *model) cut(s *state, r int8, w uint8, l int8) bool {
+	u := m.unit(w+1, l)
+	n := &s.r[r].mem[u]
+	if !m.connected(s, r) || len(s.net) >= m.messages || s.r[r].flight[u] >= 3 {
 		return false
 	}
-	spans := n.Section(2)
-	if len(spans) == 0 || len(s.net) >= m.messages {
+	limit := 2
+	if m.middle {
+		limit = 1 // the middle relay joins them
+	}
+	spans := n.Section(limit)
+	if len(spans) == 0 {
 		return false
 	}
-	msg := message{kind: "section", wal: w + 1, relay: r}
+	msg := m.upward(s, r, message{kind: "section", wal: w + 1, lane: l})
 	for _, sp := range spans {
 		b := s.r[r].batches[sp.Pos-1]
 		for i := range len(b.lines) {
 			if !n.Closed || b.lines[i] >= firstPush || m.mut == restCountsAll {
 				msg.lines += b.lines[i : i+1]
 			} else {
-				msg.lines += "\x00" // its agent reads it again
+				msg.lines += string([]byte{beat}) // its agent reads it again
 			}
 		}
 		msg.pos = b.pos
 	}
-	msg.head = n.Commit(event.Unit{WAL: event.WALID(w + 1)}, fmt.Sprint(r), spans)
+	msg.head = n.Commit(m.unitID(w+1, l), fmt.Sprint(r), spans)
+	switch m.mut {
+	case neverResumes:
+		msg.head.Resumes = false
+	case resumesHeld:
+		msg.head.Resumes = true
+	}
+	s.r[r].flight[u]++
 	s.r[r].disk = cloneIntakes(s.r[r].mem)
 	return m.post(s, msg)
 }
 
 // ask is the relay's question about a unit that it holds and that no session
-// moves, and about sections that have no answer.
-func (m *model) ask(s *state, r int8, w uint8) bool {
-	n := &s.r[r].mem[w]
-	if !s.syncedRelay(r) || len(n.Held) == 0 {
+// moves. Where messages are lost without a session's loss, it also cuts again
+// what has no answer.
+func (m *model) ask(s *state, r int8, w uint8, l int8) bool {
+	u := m.unit(w+1, l)
+	n := &s.r[r].mem[u]
+	if !m.connected(s, r) || len(n.Held) == 0 || m.middle && !n.Fenced {
+		return false
+	}
+	if slices.ContainsFunc(s.net, func(x message) bool { return x.wal == w+1 && x.relay == r }) {
 		return false
 	}
 	was := []Intake{*n}
 	if m.mut == dropFenced && n.Fenced {
 		n.Held = nil
 	}
-	o := s.owner[w]
-	inFlight := slices.ContainsFunc(s.net, func(x message) bool { return x.wal == w+1 && x.relay == r })
-	if inFlight {
-		return false
+	if !m.middle {
+		n.Recut()
 	}
-	n.Recut()
-	var err error
-	if o.Closed {
-		err = n.Shut(o.Settled, o.Chain)
-	} else {
-		err = n.Applied(o.Settled, o.Chain)
-	}
-	m.judgeIntake(s, r, w, err)
-	s.r[r].disk = cloneIntakes(s.r[r].mem)
-	return !sameIntakes(was, s.r[r].mem[w:w+1])
+	m.answered(s, message{kind: "told", wal: w + 1, lane: l, relay: r, owner: [maxLanes]Owner{s.root.owner[u]}})
+	return !sameIntakes(was, s.r[r].mem[u:u+1])
 }
 
 // judgeIntake acts on a divergence that a relay finds by the root's answer.
-func (m *model) judgeIntake(s *state, r int8, w uint8, err error) {
+func (m *model) judgeIntake(s *state, r int8, wal uint8, l int8, err error) {
 	if err == nil {
 		return
 	}
-	n := &s.r[r].mem[w]
-	n.Held = nil // what contradicts the settled content can never settle
-	n.CloseSession()
-	if s.a.relay == r && s.a.d.wal == w+1 {
-		s.newWAL()
+	u := m.unit(wal, l)
+	s.r[r].mem[u].Held = nil // what contradicts the settled content can never settle
+	if s.serves(r, wal) {
+		m.giveUp(s, s.of[wal-1])
 	}
+	s.forget(r, u)
 }
 
-func (m *model) deliver(s *state, i int, keep bool) bool {
-	msg := s.net[i]
-	if (msg.kind == "granted" || msg.kind == "refused" || msg.kind == "answer") && !s.r[msg.relay].up {
-		return false
+// answered takes what the root says to a relay.
+func (m *model) answered(s *state, msg message) {
+	r, a := msg.relay, s.of[msg.wal-1]
+	x := &s.a[a]
+	lanes := []int8{0, 1}[:m.lanes]
+	if msg.kind == "answer" || msg.kind == "told" {
+		lanes = []int8{msg.lane}
 	}
-	if !keep {
-		s.net = slices.Delete(s.net, i, i+1)
+	if u := m.unit(msg.wal, msg.lane); msg.kind == "answer" {
+		s.r[r].flight[u] = max(0, s.r[r].flight[u]-1)
 	}
-	switch msg.kind {
-	case "claim":
-		m.rootClaim(s, msg)
-	case "section":
-		m.rootSection(s, msg)
-	default:
-		m.answer(s, msg)
-	}
-	return true
-}
-
-func (m *model) rootClaim(s *state, msg message) {
-	o := &s.owner[msg.wal-1]
-	reply := message{kind: "granted", wal: msg.wal, relay: msg.relay, term: msg.term, pos: s.pos}
-	closes, err := s.origin.Claim(event.WALID(msg.wal), msg.opened, o.Closed && m.mut != closedReturns)
-	if err != nil {
-		o.Close()
-	}
-	if closes != 0 {
-		s.owner[closes-1].Close()
-	}
-	if err := o.Claim(msg.term, fmt.Sprint(msg.relay)); err != nil {
-		reply.kind = "refused"
-	}
-	reply.owner = *o
-	s.net = append(s.net, reply)
-}
-
-func (m *model) rootSection(s *state, msg message) {
-	o := &s.owner[msg.wal-1]
-	if m.mut == noContiguity && msg.head.From != o.Settled+1 && !o.Closed {
-		o.Settled, o.Chain = msg.head.From-1, msg.head.Before
-	}
-	v := o.Judge(msg.head)
-	if v == Apply {
-		for i := range len(msg.lines) {
-			c := msg.lines[i : i+1]
-			if c == "\x00" {
-				continue
+	hangUp := false
+	for i, l := range lanes {
+		u := m.unit(msg.wal, l)
+		n, o := &s.r[r].mem[u], msg.owner[i]
+		if n.Term == (Term{}) {
+			continue // forgotten
+		}
+		var err error
+		switch {
+		case msg.v == RefuseForgotten:
+			err = ErrForgotten
+		case o.Closed && msg.kind != "granted" && !n.Closed:
+			err = n.Shut(o.Settled, o.Chain)
+			if err == nil && s.serves(r, msg.wal) {
+				m.giveUp(s, a)
 			}
-			if strings.Contains(s.applied, c) {
-				s.wrong = fmt.Sprintf("content %d applied twice", c[0])
+		case msg.kind == "refused":
+			n.Refused(msg.term)
+			hangUp = hangUp || n.Fenced && s.serves(r, msg.wal)
+		case msg.kind == "granted":
+			if n.Term == msg.term && s.serves(r, msg.wal) && !x.d.started && l == 0 {
+				x.d.started = true
+				for l := range m.lanes {
+					x.d.lane[l].start = msg.start[l]
+				}
 			}
-			if !m.held[[2]uint64{uint64(msg.wal), msg.head.From + uint64(i)}][c] {
-				s.wrong = fmt.Sprintf("content %d applied at %d of WAL %d, where the agent never had it durable", c[0], msg.head.From+uint64(i), msg.wal)
+			err = n.Granted(msg.term, o.Settled, o.Chain)
+		case msg.v == Apply:
+			if n.Fenced && m.mut != staysFenced {
+				n.InForce(o.Term)
 			}
-			s.applied += c
+			err = n.Applied(o.Settled, o.Chain)
+		case msg.v == SkipTerm && o.Term.Compare(msg.head.Term) < 0 && m.mut != staysFenced:
+			if n.Term == msg.head.Term {
+				n.InForce(o.Term)
+			}
+			err = n.Applied(o.Settled, o.Chain)
+		case msg.v == SkipTerm:
+			n.Refused(msg.head.Term)
+			hangUp = hangUp || n.Fenced && n.Term == msg.head.Term && s.serves(r, msg.wal)
+			err = n.Applied(o.Settled, o.Chain)
+		case msg.v == RefuseDiverge:
+			err = ErrDiverged
+		default:
+			err = n.Skipped(msg.head.To, o.Settled, o.Chain)
 		}
-		if !o.Closed && msg.pos != unread {
-			s.pos = msg.pos
-		}
+		m.judgeIntake(s, r, msg.wal, l, err)
+		s.forget(r, u)
 	}
-	s.net = append(s.net, message{kind: "answer", wal: msg.wal, relay: msg.relay, head: msg.head, owner: *o, v: v})
-}
-
-func (m *model) answer(s *state, msg message) {
-	n := &s.r[msg.relay].mem[msg.wal-1]
-	o := msg.owner
-	var err error
-	switch {
-	case msg.kind == "refused" && o.Closed, msg.kind == "answer" && msg.v == SkipClosed:
-		err = n.Shut(o.Settled, o.Chain)
-		if err == nil && s.a.relay == msg.relay && s.a.d.wal == msg.wal && n.Live {
-			s.lose(s.a.d.log)
-			n.CloseSession()
-			s.newWAL()
-		}
-	case msg.kind == "refused":
-		n.Refused(msg.term)
-		if n.Fenced && n.Live && s.a.relay == msg.relay && s.a.d.wal == msg.wal {
-			s.a.d.epoch = max(s.a.d.epoch, o.Term.Epoch) // the agent raises its term
-			s.a.session = max(s.a.session, o.Term.Session)
-			s.hangUp()
-		}
-	case msg.kind == "granted":
-		err = n.Granted(msg.term, o.Settled, o.Chain)
-		if err == nil && n.Term == msg.term && s.a.relay == msg.relay && s.a.d.wal == msg.wal && !s.a.d.started {
-			s.a.d.started, s.a.d.start = true, msg.pos
-		}
-	case msg.v == Apply:
-		err = n.Applied(o.Settled, o.Chain)
-	case msg.v == SkipTerm:
-		n.Refused(msg.head.Term)
-		err = n.Applied(o.Settled, o.Chain)
-	case msg.v == RefuseDiverge:
-		err = ErrDiverged
-	default:
-		err = n.Skipped(msg.head.To, o.Settled, o.Chain)
+	if hangUp && s.serves(r, msg.wal) {
+		x.d.epoch = max(x.d.epoch, msg.owner[0].Term.Epoch) // the agent raises its term
+		x.session = max(x.session, msg.owner[0].Term.Session)
+		m.hangUp(s, a)
 	}
-	m.judgeIntake(s, msg.relay, msg.wal-1, err)
-	s.r[msg.relay].disk = cloneIntakes(s.r[msg.relay].mem)
+	s.r[r].disk = cloneIntakes(s.r[r].mem)
 }

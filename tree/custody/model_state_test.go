@@ -9,36 +9,48 @@ import (
 var seed1, seed2 = maphash.MakeSeed(), maphash.MakeSeed()
 
 // key identifies a state up to what the future can see.
-func (s *state) key() [2]uint64 {
-	k := keyer{b: make([]byte, 0, 1024)}
-	k.n(flag01(s.a.up), uint64(s.a.synced), s.a.session, uint64(s.a.relay+1), uint64(s.a.pushed), uint64(s.faults), uint64(s.wals), uint64(s.pos), s.opens, s.a.durable)
-	k.n(uint64(s.origin.Current), s.origin.Opened)
-	o := s.a.out
-	k.n(o.First, o.Last, o.Synced, o.Settled, flag01(o.Open), o.Next, o.Durable)
-	k.disk(&s.a.d)
-	if s.a.saved != nil {
-		k.disk(s.a.saved)
+func (m *model) key(s *state) [2]uint64 {
+	k := keyer{b: make([]byte, 0, 2048)}
+	k.n(uint64(s.faults), s.opens)
+	k.flags(s.restored, s.image != nil)
+	for a := range s.a {
+		m.keyAgent(&k, &s.a[a])
 	}
-	k.b = append(append(append(k.b, s.applied...), '|'), s.lost...)
+	k.text(s.once)
+	k.text(s.lost)
 	for i := range s.r {
-		k.n(flag01(s.r[i].up))
-		for w := range s.r[i].mem {
-			k.intake(&s.r[i].mem[w])
-			k.intake(&s.r[i].disk[w])
+		k.flags(s.r[i].up)
+		k.n(uint64(s.r[i].link))
+		for u := range s.r[i].mem {
+			k.intake(&s.r[i].mem[u])
+			k.intake(&s.r[i].disk[u])
+			if m.middle {
+				k.n(uint64(s.r[i].flight[u]))
+			}
 		}
 	}
-	for w := range s.owner {
-		k.owner(&s.owner[w])
+	k.root(&s.root)
+	if s.image != nil {
+		k.root(s.image)
+	}
+	for i := range s.top {
+		k.n(s.top[i], uint64(s.of[i/int(m.lanes)]))
+	}
+	k.flags(s.mid.up)
+	k.n(uint64(s.mid.life), uint64(s.mid.ids))
+	for _, list := range [][]passed{s.mid.queue, s.mid.wait} {
+		k.n(uint64(len(list)))
+		for i := range list {
+			k.message(&list[i].msg)
+			k.head(&list[i].joined.Head)
+			k.n(uint64(len(list[i].joined.Ends)))
+			k.n(list[i].joined.Ends...)
+		}
 	}
 	var net [2]uint64 // a set: the sum does not depend on the order
 	for i := range s.net {
-		m, km := &s.net[i], keyer{}
-		km.n(uint64(m.kind[0])|uint64(m.kind[1])<<8, uint64(m.wal), uint64(m.relay), m.opened, uint64(m.pos), uint64(m.v))
-		km.term(m.term)
-		km.term(m.head.Term)
-		km.n(m.head.From, m.head.To, flag01(m.head.Rest))
-		km.b = append(append(append(km.b, m.head.Before[:8]...), m.head.After[:8]...), m.lines...)
-		km.owner(&m.owner)
+		km := keyer{b: make([]byte, 0, 256)}
+		km.message(&s.net[i])
 		net[0] += maphash.Bytes(seed1, km.b)
 		net[1] += maphash.Bytes(seed2, km.b)
 	}
@@ -47,11 +59,32 @@ func (s *state) key() [2]uint64 {
 
 type keyer struct{ b []byte }
 
-func flag01(b bool) uint64 {
-	if b {
-		return 1
+func (m *model) keyAgent(k *keyer, a *agent) {
+	k.flags(a.up, a.broken, a.saved != nil)
+	k.n(a.session, uint64(a.relay+1), uint64(a.pushed))
+	for l := range m.lanes {
+		o := &a.out[l]
+		k.n(uint64(a.synced[l]), a.durable[l], o.First, o.Last, o.Synced, o.Settled, o.Next, o.Durable)
+		k.flags(o.Open)
 	}
-	return 0
+	m.keyDisk(k, &a.d)
+	if a.saved != nil {
+		m.keyDisk(k, a.saved)
+	}
+}
+
+func (m *model) keyDisk(k *keyer, d *disk) {
+	k.n(uint64(d.wal), d.epoch)
+	k.flags(d.started)
+	for i := range m.lanes {
+		l := &d.lane[i]
+		k.n(uint64(l.start), l.trimmed, l.settled, uint64(len(l.log)))
+		for i := range l.log {
+			k.n(l.log[i].span.Last, uint64(l.log[i].pos))
+			k.text(l.log[i].lines)
+			k.b = append(k.b, l.log[i].span.After[:8]...)
+		}
+	}
 }
 
 func (k *keyer) n(vs ...uint64) {
@@ -60,26 +93,67 @@ func (k *keyer) n(vs ...uint64) {
 	}
 }
 
+func (k *keyer) flags(list ...bool) {
+	v := uint64(0)
+	for i, b := range list {
+		if b {
+			v |= 1 << i
+		}
+	}
+	k.n(v)
+}
+
+func (k *keyer) text(s string) { k.b = append(binary.AppendUvarint(k.b, uint64(len(s))), s...) }
+
 func (k *keyer) term(t Term) { k.n(t.Epoch, t.Session) }
 
 func (k *keyer) owner(o *Owner) {
 	k.term(o.Term)
-	k.n(o.Settled, flag01(o.Closed))
-	k.b = append(append(k.b, o.Relay...), o.Chain[:8]...)
+	k.n(o.Settled)
+	k.flags(o.Closed)
+	k.text(o.Relay)
+	k.b = append(k.b, o.Chain[:8]...)
 }
 
-func (k *keyer) disk(d *disk) {
-	k.n(uint64(d.wal), d.epoch, flag01(d.started), uint64(d.start), d.trimmed, d.settled, uint64(len(d.log)))
-	for i := range d.log {
-		k.n(d.log[i].span.Last, uint64(d.log[i].pos), uint64(len(d.log[i].lines)))
-		k.b = append(append(k.b, d.log[i].lines...), d.log[i].span.After[:8]...)
+func (k *keyer) root(r *root) {
+	k.flags(r.known...)
+	for i := range r.owner {
+		k.owner(&r.owner[i])
+	}
+	for i := range r.origin {
+		k.n(uint64(r.origin[i].Current), r.origin[i].Opened)
+	}
+	k.b = append(k.b, r.pos...)
+	k.text(r.applied)
+	for _, g := range r.gone {
+		k.n(uint64(g.unit), g.r.From, g.r.To)
+	}
+}
+
+func (k *keyer) head(h *Head) {
+	k.term(h.Term)
+	k.n(h.From, h.To, uint64(h.Unit.WAL), uint64(h.Unit.Lane))
+	k.flags(h.Rest, h.Resumes)
+	k.text(h.Relay)
+	k.b = append(append(k.b, h.Before[:8]...), h.After[:8]...)
+}
+
+func (k *keyer) message(m *message) {
+	k.n(uint64(m.kind[0]), uint64(m.kind[1]), uint64(m.hop), uint64(m.wal), uint64(m.lane), uint64(m.relay),
+		uint64(m.link), uint64(m.mid), uint64(m.id), m.opened, uint64(m.pos), uint64(m.v), uint64(m.start[0]), uint64(m.start[1]))
+	k.flags(m.known)
+	k.term(m.term)
+	k.head(&m.head)
+	k.text(m.lines)
+	for i := range m.owner {
+		k.owner(&m.owner[i])
 	}
 }
 
 func (k *keyer) intake(n *Intake) {
 	k.term(n.Term)
-	k.n(n.Opened, flag01(n.Live)|flag01(n.Claimed)<<1|flag01(n.Fenced)<<2|flag01(n.Closed)<<3|flag01(n.EndOK)<<4,
-		n.End, n.Vouched, n.Stepped, n.Settled, n.Cut, uint64(len(n.Held)))
+	k.flags(n.Live, n.Claimed, n.Fenced, n.Closed, n.Started, n.EndOK)
+	k.n(n.Opened, n.End, n.Vouched, n.Stepped, n.Settled, n.Cut, uint64(len(n.Held)))
 	k.b = append(append(k.b, n.EndHash[:8]...), n.SettledHash[:8]...)
 	for i := range n.Held {
 		k.n(n.Held[i].First, n.Held[i].Last)
@@ -88,7 +162,7 @@ func (k *keyer) intake(n *Intake) {
 }
 
 func sameIntakes(a, b []Intake) bool {
-	var x, y keyer
+	x, y := keyer{b: make([]byte, 0, 512)}, keyer{b: make([]byte, 0, 512)}
 	for i := range a {
 		x.intake(&a[i])
 		y.intake(&b[i])

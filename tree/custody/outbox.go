@@ -7,6 +7,8 @@ type Offer struct {
 	From   uint64 // first sequence the agent has and does not know to be settled
 	Last   uint64 // last appended; From-1 if there is none
 	Synced uint64 // last that the agent's disk holds: the first durable-to
+
+	Started bool // a claim's answer told the agent where to read its sources
 }
 
 // Outbox is the agent's side of one unit. Its fields are numbers only; the

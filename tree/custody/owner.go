@@ -35,32 +35,55 @@ func (o *Owner) Close() { o.Closed = true }
 type Verdict uint8
 
 const (
-	Apply         Verdict = iota // counted; settled moves to the section's end
-	SkipTerm                     // an old term, or not the claim's relay
-	SkipPosition                 // does not start behind the settled position
-	SkipClosed                   // the unit is closed, and the section is not marked as its rest
-	RefuseDiverge                // its chain does not continue what is settled
+	Apply           Verdict = iota // counted; settled moves to the section's end
+	SkipTerm                       // not the term in force, or not the claim's relay
+	SkipPosition                   // does not start behind the settled position
+	SkipClosed                     // the unit is closed, and the section is not marked as its rest
+	RefuseDiverge                  // its chain does not continue what is settled
+	RefuseForgotten                // of a WAL id that the root forgot: it can settle nothing any more
 )
 
 func (v Verdict) String() string {
-	return [...]string{"applied", "old term", "not at the settled position", "closed", "diverged"}[min(v, 4)]
+	return [...]string{"applied", "old term", "not at the settled position", "closed", "diverged", "forgotten"}[min(v, 5)]
 }
 
 // Judge decides on a section and, when it applies, moves the settled
 // position. The caller applies the section's content in the same Raft entry.
-func (o *Owner) Judge(h Head) Verdict {
+//
+// Lost is what the caller enters as lost: it was settled once, the root was
+// restored from an older state and does not know it any more, and whoever may
+// settle the unit holds none of it. Such a section is taken at its word, for
+// nobody is left who could say otherwise.
+//
+// A section that is marked as the rest of a unit which is open here closes it.
+// A relay marks what the root told it to be closed, so a root that has it open
+// was restored.
+func (o *Owner) Judge(h Head) (v Verdict, lost Range) {
+	o.Closed = o.Closed || h.Rest
 	switch {
 	case o.Closed && !h.Rest:
-		return SkipClosed
-	case !o.Closed && (h.Rest || h.Term != o.Term || h.Relay != o.Relay):
-		return SkipTerm
-	case h.From != o.Settled+1 || h.To < h.From:
-		return SkipPosition
-	case h.Before != o.Chain:
-		return RefuseDiverge
+		return SkipClosed, Range{}
+	case !o.Closed && (h.Term != o.Term || h.Relay != o.Relay):
+		return SkipTerm, Range{}
+	case h.From <= o.Settled || h.To < h.From || h.From > o.Settled+1 && !h.Resumes:
+		return SkipPosition, Range{}
+	case h.From == o.Settled+1 && h.Before != o.Chain:
+		return RefuseDiverge, Range{}
+	}
+	if h.From > o.Settled+1 {
+		lost = Range{From: o.Settled + 1, To: h.From - 1}
 	}
 	o.Settled, o.Chain = h.To, h.After
-	return Apply
+	return Apply, lost
+}
+
+// Claim is what the root weighs when a relay claims the units of a WAL id.
+type Claim struct {
+	WAL     event.WALID
+	Opened  uint64 // HLC of the session's opening
+	Started bool   // an earlier claim's answer told the agent where to read its sources
+	Known   bool   // the root has units of WAL
+	Closed  bool   // they were closed before, and then they stay so
 }
 
 // Origin is the root's record of which WAL id of an agent is in force.
@@ -69,22 +92,28 @@ type Origin struct {
 	Opened  uint64 // HLC of the newest session that claimed Current
 }
 
-// Claim takes a claim for a unit of wal whose session was opened at the HLC
-// opened; closed tells that its units were closed before, and then it stays so,
-// however new the session: the disk of an earlier time came back. It returns
-// the WAL id that this closes, or zero. The error wraps [ErrClosed] if wal
-// itself is the one to close: a newer session brought another, and this claim
-// comes late.
-func (o *Origin) Claim(wal event.WALID, opened uint64, closed bool) (closes event.WALID, err error) {
+// Claim takes a claim. It returns the WAL id that this closes, or zero. The
+// error wraps [ErrClosed] if the claim's own WAL id is the one to close:
+//
+//   - It was closed before, however new the session: the disk of an earlier
+//     time came back.
+//   - A newer session brought another, and this claim comes late.
+//   - The root does not know it, though its agent was started by a root: it
+//     was restored from a state before that. What the WAL id replaced then may
+//     have been settled further since, and the agent has read it again. So it
+//     starts once more, from the positions that are settled here.
+func (o *Origin) Claim(c Claim) (closes event.WALID, err error) {
 	switch {
-	case closed:
-		return 0, fmt.Errorf("WAL %s was replaced, %s is in force: %w", wal, o.Current, ErrClosed)
-	case wal == o.Current:
-		o.Opened = max(o.Opened, opened)
+	case c.Closed:
+		return 0, fmt.Errorf("WAL %s was replaced, %s is in force: %w", c.WAL, o.Current, ErrClosed)
+	case c.Started && !c.Known:
+		return 0, fmt.Errorf("WAL %s came into force elsewhere, %s is in force here: %w", c.WAL, o.Current, ErrClosed)
+	case c.WAL == o.Current:
+		o.Opened = max(o.Opened, c.Opened)
 		return 0, nil
-	case o.Current == 0 || opened > o.Opened:
-		closes, o.Current, o.Opened = o.Current, wal, opened
+	case o.Current == 0 || c.Opened > o.Opened:
+		closes, o.Current, o.Opened = o.Current, c.WAL, c.Opened
 		return closes, nil
 	}
-	return 0, fmt.Errorf("WAL %s, %s is newer: %w", wal, o.Current, ErrClosed)
+	return 0, fmt.Errorf("WAL %s, %s is newer: %w", c.WAL, o.Current, ErrClosed)
 }

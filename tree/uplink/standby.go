@@ -41,7 +41,7 @@ func (b *standby) keep(ctx context.Context, r placement.Relay) bool {
 	}
 	s, err := b.up.dial(ctx, r.Addr)
 	if err != nil {
-		b.retry = time.Now().Add(penalty)
+		b.retry = time.Now().Add(max(penalty, asked(err)))
 		b.up.opts.Logger.Info("no standby", "candidate", r.Node, "error", err)
 		return false
 	}

@@ -46,10 +46,12 @@ type Uplink struct {
 	backoff *placement.Backoff
 
 	mu      sync.Mutex
+	seeds   []string
 	term    custody.Term         // the last one given out
 	nodes   []wire.Node          // the directory
 	since   map[string]time.Time // node → listed, and not failed, since
-	down    map[string]time.Time // address → not before
+	down    map[string]time.Time // address → not before, after a failure
+	resting map[string]time.Time // address → not before, as the parent there asked
 	current *transport.Session
 	changed chan struct{} // capacity 1
 
@@ -91,7 +93,7 @@ func New(o Options) (*Uplink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("uplink: %w", err)
 	}
-	return &Uplink{opts: o, policy: policy, backoff: backoff, term: custody.Term{Epoch: o.Epoch}, down: map[string]time.Time{}, changed: make(chan struct{}, 1)}, nil
+	return &Uplink{opts: o, seeds: slices.Clone(o.Seeds), policy: policy, backoff: backoff, term: custody.Term{Epoch: o.Epoch}, down: map[string]time.Time{}, resting: map[string]time.Time{}, changed: make(chan struct{}, 1)}, nil
 }
 
 // anyRegion stands for every region where regions do not matter.
@@ -133,6 +135,14 @@ func (u *Uplink) SetDirectory(nodes []wire.Node) {
 	}
 }
 
+// SetSeeds replaces the addresses that are always candidates; there must be at
+// least one. The present session stays.
+func (u *Uplink) SetSeeds(seeds []string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.seeds = slices.Clone(seeds)
+}
+
 // Parent is the node of the present session, or empty.
 func (u *Uplink) Parent() string {
 	u.mu.Lock()
@@ -152,7 +162,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 		if s == nil {
 			var err error
 			if s, err = u.connect(ctx); err != nil {
-				pause := u.backoff.Next()
+				pause := u.rest() + u.backoff.Next()
 				u.opts.Logger.Warn("no parent", "error", err, "retry_in", pause)
 				sleep(ctx, pause)
 				continue
@@ -250,7 +260,7 @@ func (u *Uplink) candidates(parent *transport.Session) []placement.Candidate {
 		}
 		isParent := parent != nil && n.Name == parent.Peer().Node()
 		listed = listed || isParent
-		if until, failed := u.down[n.Addr]; failed && now.Before(until) && !isParent {
+		if (now.Before(u.down[n.Addr]) || now.Before(u.resting[n.Addr])) && !isParent {
 			continue
 		}
 		list = append(list, c)
@@ -270,7 +280,11 @@ func (u *Uplink) candidates(parent *transport.Session) []placement.Candidate {
 // connect dials the best candidates, then the seeds.
 func (u *Uplink) connect(ctx context.Context) (*transport.Session, error) {
 	var errs []error
-	for _, addr := range u.addresses() {
+	addresses := u.addresses()
+	if len(addresses) == 0 {
+		return nil, errBusy
+	}
+	for _, addr := range addresses {
 		s, err := u.dial(ctx, addr)
 		if err == nil {
 			return s, nil
@@ -296,10 +310,15 @@ func (u *Uplink) addresses() []string {
 	for _, r := range placement.RankRegions(u.opts.Self.Node(), regions, relays) {
 		list = append(list, r.Addr)
 	}
-	seeds := slices.Clone(u.opts.Seeds)
+	u.mu.Lock()
+	seeds := slices.Clone(u.seeds)
+	u.mu.Unlock()
 	rand.Shuffle(len(seeds), func(i, j int) { seeds[i], seeds[j] = seeds[j], seeds[i] })
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := time.Now()
 	for _, s := range seeds {
-		if !slices.Contains(list, s) {
+		if !slices.Contains(list, s) && !now.Before(u.resting[s]) {
 			list = append(list, s)
 		}
 	}
@@ -318,17 +337,7 @@ func (u *Uplink) dial(ctx context.Context, addr string) (*transport.Session, err
 			continue
 		}
 		if err != nil {
-			u.mu.Lock()
-			if len(u.down) >= maxNodes {
-				clear(u.down)
-			}
-			u.down[addr] = time.Now().Add(penalty)
-			for _, n := range u.nodes {
-				if n.Addr == addr {
-					u.since[n.Name] = time.Now()
-				}
-			}
-			u.mu.Unlock()
+			u.failed(addr, err)
 			return nil, fmt.Errorf("dial %s: %w", addr, err)
 		}
 		return s, nil

@@ -2,6 +2,8 @@ package uplink
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -233,5 +235,35 @@ func TestTermsRise(t *testing.T) {
 			t.Errorf("after %s and knowing of %s the next term is %s", last, known, next)
 		}
 		last = next
+	}
+}
+
+// A parent that is busy is asked again when it said so, seed or not, and is no
+// worse a candidate for it.
+func TestBusyParentIsLeftAlone(t *testing.T) {
+	listed := time.Now().Add(-time.Hour)
+	u := &Uplink{seeds: []string{"r1:1", "r2:1"}, resting: map[string]time.Time{}, down: map[string]time.Time{},
+		nodes: []wire.Node{{Name: "eu/r1", Region: "eu", Addr: "r1:1", Weight: 1}}, since: map[string]time.Time{"eu/r1": listed}}
+	busy := &transport.Refusal{Code: transport.CodeBusy, Retry: 30 * time.Second}
+	u.failed("r1:1", fmt.Errorf("dial: %w", busy))
+	if got := u.addresses(); !slices.Equal(got, []string{"r2:1"}) {
+		t.Errorf("would dial %v, want the other seed only", got)
+	}
+	if u.since["eu/r1"] != listed {
+		t.Error("a relay that is busy counts as one that failed")
+	}
+	if rest := u.rest(); rest <= 20*time.Second || rest > 30*time.Second {
+		t.Errorf("rests %s, asked for 30s", rest)
+	}
+	u.failed("r2:1", &transport.Refusal{Code: transport.CodeBusy, Retry: 24 * time.Hour})
+	if _, err := u.connect(t.Context()); !errors.Is(err, errBusy) {
+		t.Errorf("with all parents busy: %v", err)
+	}
+	if until := u.resting["r2:1"]; time.Until(until) > maxRest {
+		t.Errorf("a parent keeps its children away until %s", until)
+	}
+	u.failed("r2:1", errors.New("connection refused"))
+	if _, down := u.down["r2:1"]; !down {
+		t.Error("a parent that fails is not passed over")
 	}
 }

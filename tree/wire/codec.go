@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"fmt"
+
 	"pando/event"
 	"pando/internal/pack"
 	"pando/stream"
@@ -17,6 +19,31 @@ func (m *Open) append(w *pack.Writer) {
 		w.Uint(o.Last)
 		w.Uint(o.Synced)
 	}
+	AppendEstate(w, m.Estate)
+}
+
+// AppendEstate writes an estate.
+func AppendEstate(w *pack.Writer, e Estate) {
+	w.Uint(uint64(e.WAL))
+	if e.WAL == 0 {
+		return
+	}
+	for l := range e.Last {
+		w.Uint(e.Last[l])
+		w.Uint(e.Unread[l])
+	}
+}
+
+// ReadEstate reads an estate.
+func ReadEstate(r *pack.Reader) (e Estate) {
+	if e.WAL = readWAL(r); e.WAL == 0 {
+		return e
+	}
+	for l := range e.Last {
+		e.Last[l] = r.Uint("last", maxSeq)
+		e.Unread[l] = r.Uint("unread", e.Last[l])
+	}
+	return e
 }
 
 func (m *Open) read(r *pack.Reader) {
@@ -24,6 +51,7 @@ func (m *Open) read(r *pack.Reader) {
 	for i := range m.Offers {
 		m.Offers[i] = custody.Offer{From: r.Uint("from", maxSeq), Last: r.Uint("last", maxSeq), Synced: r.Uint("synced", maxSeq)}
 	}
+	m.Estate = ReadEstate(r)
 }
 
 func (m *Opened) append(w *pack.Writer) {
@@ -106,11 +134,13 @@ func (m *Claim) append(w *pack.Writer) {
 	w.Uint(uint64(m.WAL))
 	appendTerm(w, m.Term)
 	w.Uint(m.Opened)
+	w.Bool(m.Started)
+	AppendEstate(w, m.Estate)
 }
 
 func (m *Claim) read(r *pack.Reader) {
 	m.ID, m.Origin, m.WAL = r.Uint("id", maxSeq), r.String("origin", maxName), readWAL(r)
-	m.Term, m.Opened = readTerm(r), r.Uint("opened", 1<<64-1)
+	m.Term, m.Opened, m.Started, m.Estate = readTerm(r), r.Uint("opened", 1<<64-1), r.Bool("started"), ReadEstate(r)
 }
 
 func (m *ClaimAnswer) append(w *pack.Writer) {
@@ -148,13 +178,14 @@ func AppendHead(w *pack.Writer, h custody.Head) {
 	w.Bin(h.Before[:])
 	w.Bin(h.After[:])
 	w.Bool(h.Rest)
+	w.Bool(h.Resumes)
 }
 
 // ReadHead reads the head of a section.
 func ReadHead(r *pack.Reader) custody.Head {
 	return custody.Head{Unit: stream.ReadUnit(r), Term: readTerm(r), Relay: r.String("relay", maxName),
 		From: r.Uint("from", maxSeq), To: r.Uint("to", maxSeq),
-		Before: readHash(r, "before"), After: readHash(r, "after"), Rest: r.Bool("rest")}
+		Before: readHash(r, "before"), After: readHash(r, "after"), Rest: r.Bool("rest"), Resumes: r.Bool("resumes")}
 }
 
 // EncodeSection returns the bytes of a section, as a digest carries them.
@@ -237,6 +268,7 @@ func AppendJudgement(w *pack.Writer, j *Judgement) {
 	w.Uint(j.To)
 	w.Uint(uint64(j.Verdict))
 	w.Bool(j.Closed)
+	appendTerm(w, j.InForce)
 	w.Uint(j.Settled)
 	w.Bin(j.Chain[:])
 }
@@ -244,8 +276,8 @@ func AppendJudgement(w *pack.Writer, j *Judgement) {
 // ReadJudgement reads a judgement.
 func ReadJudgement(r *pack.Reader) Judgement {
 	return Judgement{Unit: stream.ReadUnit(r), Term: readTerm(r), To: r.Uint("to", maxSeq),
-		Verdict: custody.Verdict(r.Uint("verdict", uint64(custody.RefuseDiverge))),
-		Closed:  r.Bool("closed"), Settled: r.Uint("settled", maxSeq), Chain: readHash(r, "chain")}
+		Verdict: custody.Verdict(r.Uint("verdict", uint64(custody.RefuseForgotten))),
+		Closed:  r.Bool("closed"), InForce: readTerm(r), Settled: r.Uint("settled", maxSeq), Chain: readHash(r, "chain")}
 }
 
 func (m *Findings) append(w *pack.Writer) {
@@ -260,6 +292,34 @@ func (m *Findings) append(w *pack.Writer) {
 		appendTerm(w, m.Expect[i].Term)
 		m.Expect[i].Known.Append(w)
 	}
+	AppendNamed(w, m.Named)
+}
+
+// AppendNamed writes names of provisional incidents.
+func AppendNamed(w *pack.Writer, list []Named) {
+	w.Array(len(list))
+	for i := range list {
+		w.String(list[i].ID)
+		w.Bin(list[i].Anchor[:])
+	}
+}
+
+// ReadNamed reads names of provisional incidents.
+func ReadNamed(r *pack.Reader) []Named {
+	var list []Named
+	for range r.Array("provisional incidents", maxNamed) {
+		n := Named{ID: r.String("incident", maxName)}
+		b := r.Bin("anchor", len(n.Anchor))
+		if r.Err() == nil && len(b) != len(n.Anchor) {
+			r.Fail("anchor", fmt.Errorf("%d bytes, want %d", len(b), len(n.Anchor)))
+		}
+		if r.Err() != nil {
+			return nil
+		}
+		copy(n.Anchor[:], b)
+		list = append(list, n)
+	}
+	return list
 }
 
 func (m *Findings) read(r *pack.Reader) {
@@ -276,10 +336,14 @@ func (m *Findings) read(r *pack.Reader) {
 			return
 		}
 	}
+	m.Named = ReadNamed(r)
 }
 
 func (m *Done) append(w *pack.Writer) { w.Uint(m.ID) }
 func (m *Done) read(r *pack.Reader)   { m.ID = r.Uint("id", maxSeq) }
+
+func (m *Grant) append(w *pack.Writer) { w.Uint(m.BytesPerS) }
+func (m *Grant) read(r *pack.Reader)   { m.BytesPerS = r.Uint("bytes a second", maxSeq) }
 
 func (m *Forward) append(w *pack.Writer) {
 	w.String(m.Relay)

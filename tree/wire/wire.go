@@ -20,6 +20,7 @@
 //	Digest    → sections                                 ← DigestAnswer
 //	Ask       → how far are these units settled          ← DigestAnswer
 //	Findings  → findings and expectations                ← Done
+//	Grant     ← how much bulk the relay may send
 //	Forward   → one of these but a digest, or a status, for a relay below
 //	Uplink    ← whether a parent that is no root has one (→ asks for it)
 //
@@ -60,6 +61,7 @@ const (
 	KindStatus
 	KindDirectory
 	KindForward
+	KindGrant
 	KindUplink
 )
 
@@ -70,6 +72,7 @@ const (
 	maxSections   = 4096                   // of one digest
 	maxUnits      = 4096                   // asked for at once
 	maxFindings   = 1024                   // of one message
+	maxNamed      = 256                    // of one message
 	maxReason     = 1024                   // bytes of text for people
 	maxNodes      = 4096                   // of one directory
 	maxBatchBytes = event.MaxBatchBytes
@@ -84,6 +87,16 @@ type Open struct {
 	Term   custody.Term
 	Fresh  bool // the WAL is new: the agent needs its source positions
 	Offers [event.Lanes]custody.Offer
+	Estate Estate
+}
+
+// Estate is what an agent's log that was replaced left behind, as far as the
+// agent knows. A zero WAL id means that there is none, or that the disk was
+// lost with it.
+type Estate struct {
+	WAL    event.WALID
+	Last   [event.Lanes]uint64 // last sequence number
+	Unread [event.Lanes]uint64 // events that were not settled and cannot be read again
 }
 
 // Opened says where each lane resumes.
@@ -146,6 +159,9 @@ type Claim struct {
 	WAL    event.WALID
 	Term   custody.Term
 	Opened uint64 // HLC of the session's opening
+	Estate Estate // of the WAL id before
+
+	Started bool // the agent knows its source positions from an earlier claim
 }
 
 // ClaimAnswer is the root's decision on a claim.
@@ -189,6 +205,7 @@ type Judgement struct {
 	To      uint64       // of the section; 0 for an answer to Ask
 	Verdict custody.Verdict
 	Closed  bool
+	InForce custody.Term // of the unit's owner; zero if the root does not know the unit
 	Settled uint64
 	Chain   event.Hash
 }
@@ -211,6 +228,13 @@ type Findings struct {
 	ID       uint64
 	Findings []anomaly.Finding
 	Expect   []Expect
+	Named    []Named // provisional incidents that findings up to here made at the relay
+}
+
+// Named is an incident's id, and the finding that it was made of.
+type Named struct {
+	ID     string
+	Anchor anomaly.ID
 }
 
 // Done answers Findings.
@@ -224,6 +248,9 @@ type Forward struct {
 	Kind  uint8
 	Body  []byte
 }
+
+// Grant is the rate of bulk sections that a relay may send from now on.
+type Grant struct{ BytesPerS uint64 }
 
 // Node is one entry of a [Directory].
 type Node struct {
@@ -357,6 +384,8 @@ func kindOf(m Message) uint8 {
 		return KindDirectory
 	case *Status:
 		return KindStatus
+	case *Grant:
+		return KindGrant
 	case *Uplink:
 		return KindUplink
 	}

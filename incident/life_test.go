@@ -102,3 +102,28 @@ func TestTooManyFindingsLetTheOldestGo(t *testing.T) {
 		t.Error("the newest finding had no room")
 	}
 }
+
+// An id that a relay gave while it was cut off leads to the incident of the
+// finding that it was made of, and is that incident's own if the finding turns
+// out to begin one.
+func TestAliasFollowsItsAnchor(t *testing.T) {
+	s := newStage(t, DefaultOptions(), "caller>callee")
+	cause, effect := finding("callee", anomaly.Error, 100), finding("caller", anomaly.Error, 102)
+	id := makeID(effect.ID, idChars)
+	s.add(cause, effect)
+	s.set.Alias(id, effect.ID)
+	s.set.Alias("INC-NOWHERE", anomaly.ID{9})
+	s.check()
+	if got := s.set.Get(id); got != s.only() || got.ID != makeID(cause.ID, idChars) {
+		t.Fatalf("the alias leads to %+v", got)
+	}
+	if s.set.Get("INC-NOWHERE") != nil {
+		t.Error("an alias of no finding leads somewhere")
+	}
+	effect.Revision++ // it began before its supposed cause
+	effect.Onset.Lo, effect.Onset.Hi, effect.Point = at(49), at(51), at(50)
+	changes := s.add(effect)
+	if got := s.set.Get(id); got == nil || got.ID != id || got.First != "caller" {
+		t.Errorf("the alias leads to %+v after\n%s", got, describeChanges(changes))
+	}
+}

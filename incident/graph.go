@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"pando/event"
-	"pando/root/cow"
+	"pando/internal/cow"
 )
 
 const (

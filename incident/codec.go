@@ -7,8 +7,8 @@ import (
 	"slices"
 
 	"pando/event"
+	"pando/internal/cow"
 	"pando/internal/pack"
-	"pando/root/cow"
 	"pando/stream/anomaly"
 )
 

@@ -69,10 +69,12 @@ func (s *Set) carryOver(fs []*anomaly.Finding, claims []claim) []Change {
 		}
 		return changes
 	}
-	if len(claims) == 0 {
+	own := slices.IndexFunc(claims, func(c claim) bool { return c.number != 0 })
+	if own < 0 {
 		return []Change{s.openNew(fs)}
 	}
-	keep, rest := claims[0], claims[1:]
+	keep := claims[own]
+	rest := slices.Delete(claims, own, own+1)
 	var changes []Change
 	if keep.current != nil {
 		if c, changed := s.update(keep.current, fs); changed {
@@ -110,6 +112,7 @@ func (s *Set) qualifies(fs []*anomaly.Finding) bool {
 func (s *Set) openNew(fs []*anomaly.Finding) Change {
 	s.opened++
 	i := &Incident{Number: s.opened, Anchor: fs[0].ID, Opened: s.now}
+	s.retired = slices.DeleteFunc(slices.Clone(s.retired), func(r retired) bool { return r.number == 0 && r.anchor == fs[0].ID })
 	for chars := idChars; ; chars++ {
 		i.ID = makeID(fs[0].ID, chars)
 		if chars == maxIDChars || !s.taken(i.ID) {

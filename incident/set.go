@@ -16,7 +16,7 @@ type retired struct {
 	id     string
 	into   string // the incident it is an alias of; empty if it was withdrawn
 	anchor anomaly.ID
-	number uint64
+	number uint64 // 0 for an id that was given elsewhere and never was an incident of its own here
 	opened int64
 }
 

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"pando/root/cow"
+	"pando/internal/cow"
 )
 
 func newMap() *cow.Map[string, int] {

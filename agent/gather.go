@@ -1,0 +1,294 @@
+package agent
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"pando/agent/input"
+	"pando/event"
+	"pando/event/clock"
+	"pando/event/hlc"
+	"pando/wal"
+)
+
+// Sizes of batches. A critical batch goes at once; bulk collects while the
+// disk is busy with the last one, so the fsync is the batching window.
+const (
+	batchBytes  = 256 << 10
+	batchEvents = 4096
+	// fullPause is how long to wait before trying a full disk again.
+	fullPause = 100 * time.Millisecond
+)
+
+// Gather collects what sources read into batches of each lane. It is pure: the
+// caller passes the time, appends the batches to a log, says what became of
+// them, and owns the lock.
+type Gather struct {
+	origin   string
+	limit    int // bytes of a lane's queue
+	whenFull [event.Lanes]Policy
+
+	lanes  [event.Lanes]queue
+	next   [event.Lanes]uint64 // sequence of a lane's next event
+	synced wal.Seq             // of the log
+	bulkAt wal.Seq             // last bulk batch appended
+
+	// latest positions, whichever lane: what every lane may claim to have
+	// read up to, as of its next batch.
+	latest map[string]event.Position
+	moved  [event.Lanes]map[string]bool
+}
+
+// queue is what waits for the log in one lane.
+type queue struct {
+	items   []input.Item
+	bytes   int
+	retires []retirement
+	queued  uint64    // items ever put in
+	taken   uint64    // items ever taken out
+	retry   time.Time // the disk was full: not before then
+}
+
+// retirement is a position that a lane may drop once everything that was
+// queued before it is in the log.
+type retirement struct {
+	source string
+	after  uint64 // items of the lane
+}
+
+// NewGather gathers for a log whose lanes end at last. A lane is crowded from
+// limit bytes on.
+func NewGather(origin string, limit int, whenFull [event.Lanes]Policy, last [event.Lanes]uint64) *Gather {
+	g := &Gather{origin: origin, limit: limit, whenFull: whenFull, latest: map[string]event.Position{}}
+	for l := range g.moved {
+		g.moved[l] = map[string]bool{}
+		g.next[l] = last[l] + 1
+	}
+	return g
+}
+
+// Tune changes how much may wait, and what happens while the log is full.
+func (g *Gather) Tune(limit int, whenFull [event.Lanes]Policy) { g.limit, g.whenFull = limit, whenFull }
+
+// Ahead moves positions on to what was handed over and is on its way to the
+// log: whoever reads on from there hands on what follows.
+func (g *Gather) Ahead(resume [event.Lanes][]event.Position) [event.Lanes][]event.Position {
+	for l := range resume {
+		at := map[string]event.Position{}
+		for _, p := range resume[l] {
+			at[p.Source] = p
+		}
+		for name, p := range g.latest {
+			at[name] = p
+		}
+		resume[l] = slices.SortedFunc(maps.Values(at), comparePositions)
+	}
+	return resume
+}
+
+// Crowded reports whether a lane that items go to is full.
+func (g *Gather) Crowded(items []input.Item) bool {
+	for i := range items {
+		if g.lanes[items[i].Event.Lane()].bytes >= g.limit {
+			return true
+		}
+	}
+	return false
+}
+
+// Put takes one item of a source.
+func (g *Gather) Put(it input.Item) {
+	for _, name := range it.Retires {
+		delete(g.latest, name)
+		for l := range g.lanes {
+			q := &g.lanes[l]
+			q.retires = append(q.retires, retirement{name, q.queued})
+		}
+	}
+	g.position(it.Position)
+	g.lanes[it.Event.Lane()].put(it)
+}
+
+func (q *queue) put(it input.Item) {
+	q.items = append(q.items, it)
+	q.queued++
+	q.bytes += size(&it.Event)
+}
+
+// position takes note of where a source stands. Both lanes may say so with
+// their next batch: whatever of them came before is in it or before it.
+func (g *Gather) position(p event.Position) {
+	g.latest[p.Source] = p
+	for l := range g.moved {
+		g.moved[l][p.Source] = true
+	}
+}
+
+// size estimates an event's memory.
+func size(e *event.Event) int {
+	n := 128 + len(e.Entity) + len(e.Signal) + len(e.Raw)
+	for _, a := range e.Attrs {
+		n += len(a.Key) + len(a.Value)
+	}
+	return n
+}
+
+// Beat puts the agent's word on its sources into both lanes, behind all that
+// the sources handed over before they gave it.
+func (g *Gather) Beat(list []input.Status) {
+	for _, s := range list {
+		for _, p := range s.Positions {
+			if _, known := g.latest[p.Source]; !known {
+				g.position(p)
+			}
+		}
+		for l := range g.lanes {
+			if q := &g.lanes[l]; !q.retry.IsZero() || q.bytes >= 2*g.limit {
+				continue // no room; what is not said is not observed
+			}
+			e := event.Event{Kind: event.Heartbeat, Source: s.Source, Entity: g.origin, Signal: state(s), Value: float64(s.Lag),
+				Severity: event.SeverityInfo, Stamp: event.Stamp{Lo: s.AsOf, Hi: s.AsOf, Point: s.AsOf}}
+			if event.Lane(l) == event.Bulk {
+				e.Criticality = 2
+			}
+			g.lanes[l].put(input.Item{Event: e})
+		}
+	}
+}
+
+// state is the signal of a heartbeat.
+func state(s input.Status) string {
+	switch {
+	case !s.Readable:
+		return "unreadable"
+	case !s.CaughtUp:
+		return "behind"
+	}
+	return "readable"
+}
+
+// Synced takes note of how far the log is on disk.
+func (g *Gather) Synced(seq wal.Seq) { g.synced = max(g.synced, seq) }
+
+// Hurry lets bulk go without waiting for the disk, for the last flush.
+func (g *Gather) Hurry() { g.bulkAt = 0 }
+
+// Waiting is how many items are in the queues.
+func (g *Gather) Waiting() (n int) {
+	for l := range g.lanes {
+		n += len(g.lanes[l].items)
+	}
+	return n
+}
+
+// Taken is what the next batch is made of.
+type Taken struct {
+	Lane      event.Lane
+	Items     []input.Item
+	Positions []event.Position
+}
+
+// Take takes the next batch off the queues, critical first; false if none may
+// go now.
+func (g *Gather) Take(now time.Time) (t Taken, ok bool) {
+	critical, bulk := &g.lanes[event.Critical], &g.lanes[event.Bulk]
+	switch {
+	case critical.due(now):
+		t.Lane = event.Critical
+	case bulk.due(now) && (g.synced >= g.bulkAt || bulk.bytes >= batchBytes):
+		t.Lane = event.Bulk
+	default:
+		return t, false
+	}
+	q, n, bytes := &g.lanes[t.Lane], 0, 0
+	at := places{list: map[string]event.Position{}}
+	for n < len(q.items) && n < batchEvents && bytes < batchBytes && at.put(q.items[n].Position) {
+		bytes += size(&q.items[n].Event)
+		n++
+	}
+	t.Items = q.items[:n:n]
+	q.items = q.items[n:]
+	q.taken += uint64(n)
+	q.bytes -= bytes
+	if len(q.items) == 0 {
+		g.catchUp(t.Lane, &at)
+	}
+	t.Positions = at.sorted()
+	return t, true
+}
+
+func (q *queue) due(now time.Time) bool { return len(q.items) > 0 && !now.Before(q.retry) }
+
+// catchUp says where the sources stand now, since a batch empties the lane.
+// What does not fit it is said with the next one.
+func (g *Gather) catchUp(l event.Lane, at *places) {
+	for name := range g.moved[l] {
+		if p, known := g.latest[name]; known && !at.put(p) {
+			continue
+		}
+		delete(g.moved[l], name)
+	}
+}
+
+// Batch makes what was taken into the lane's next batch. Inputs hand over
+// valid events only, and the sizes are below the codec's.
+func (g *Gather) Batch(t Taken, id event.WALID, boot clock.Boot, stamp func() (hlc.Timestamp, error)) (*event.Batch, error) {
+	b := &event.Batch{Unit: event.Unit{Origin: g.origin, WAL: id, Lane: t.Lane}, First: g.next[t.Lane], Boot: boot,
+		Positions: t.Positions, Events: make([]event.Event, len(t.Items))}
+	for i := range t.Items {
+		b.Events[i] = t.Items[i].Event
+		b.Events[i].Seq = b.First + uint64(i)
+		var err error
+		if b.Events[i].HLC, err = stamp(); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// Appended takes note that the batch is in the log.
+func (g *Gather) Appended(b *event.Batch, at wal.Seq) {
+	l := b.Unit.Lane
+	g.next[l] = b.Last() + 1
+	g.lanes[l].retry = time.Time{}
+	if l == event.Bulk {
+		g.bulkAt = at
+	}
+}
+
+// Full does what the lane's policy wants with what found no room. It goes back
+// to the front of the queue, or the whole queue is dropped, and losses take its
+// place: they count it, and move the sources' positions over it once they are
+// in the log. The result is how many events are dropped, and when to try again.
+func (g *Gather) Full(t Taken, now time.Time) (dropped uint64, retry time.Time) {
+	q := &g.lanes[t.Lane]
+	all := append(t.Items[:len(t.Items):len(t.Items)], q.items...)
+	left := all
+	if g.whenFull[t.Lane] == DropNewest {
+		left, dropped = losses(g.origin, t.Lane, all)
+	}
+	q.items, q.bytes = left, 0
+	q.taken += uint64(len(all) - len(t.Items))
+	q.taken -= uint64(len(left))
+	for i := range left {
+		q.bytes += size(&left[i].Event)
+	}
+	for _, p := range t.Positions {
+		g.moved[t.Lane][p.Source] = true // it is still to be said
+	}
+	q.retry = now.Add(fullPause)
+	return dropped, q.retry
+}
+
+// Retired are the positions that a lane needs no longer, now that one more of
+// its batches is in the log. Heartbeats make sure that there is always a next
+// one.
+func (g *Gather) Retired(l event.Lane) (names []string) {
+	q := &g.lanes[l]
+	for len(q.retires) > 0 && q.retires[0].after <= q.taken && len(names) < event.MaxPositions {
+		names = append(names, q.retires[0].source)
+		q.retires = q.retires[1:]
+	}
+	return names
+}

@@ -1,0 +1,198 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pando/transport"
+	"pando/transport/ca"
+	"pando/tree/uplink"
+)
+
+func TestDoorGivesEachItsTurn(t *testing.T) {
+	d, err := newDoor(10*time.Millisecond, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Unix(1000, 0)
+	var got []time.Duration
+	for range 5 {
+		got = append(got, d.ask(now))
+	}
+	if want := "[0s 0s 10ms 20ms 30ms]"; fmt.Sprint(got) != want {
+		t.Fatalf("told to come back in %v, want %s", got, want)
+	}
+	for _, at := range got[2:] {
+		if wait := d.ask(now.Add(at)); wait != 0 {
+			t.Errorf("who comes back at its turn of %s waits %s more", at, wait)
+		}
+	}
+	for range 10_000 {
+		if wait := d.ask(now); wait > maxTurn {
+			t.Fatalf("told to come back in %s, want at most %s", wait, maxTurn)
+		}
+	}
+}
+
+// region is a relay and the means to make agents, in virtual time.
+type region struct {
+	t   *testing.T
+	dir string
+	net *transport.Memory
+}
+
+func newRegion(t *testing.T) *region {
+	r := &region{t, t.TempDir(), transport.NewMemory()}
+	if err := ca.Init(filepath.Join(r.dir, "ca"), "test", 24*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *region) credentials(role transport.Role, name string) *transport.Credentials {
+	r.t.Helper()
+	f := transport.Files{CA: filepath.Join(r.dir, "ca", ca.CertFile), Cert: filepath.Join(r.dir, name+".pem"), Key: filepath.Join(r.dir, name+"-key.pem")}
+	cert, key, err := ca.Issue(filepath.Join(r.dir, "ca"), transport.Identity{Domain: "test", Role: role, Region: "eu", Name: name}, nil, 24*time.Hour)
+	if err == nil {
+		err = ca.Save(f.Cert, f.Key, cert, key)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c, err := transport.LoadCredentials(f)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+// relay runs a relay without a root until stop is called.
+func (r *region) relay(name string, reg prometheus.Registerer, change func(*Options)) (stop func()) {
+	r.t.Helper()
+	o := DefaultOptions()
+	o.Dir, o.SegmentBytes = filepath.Join(r.dir, name), 2<<20
+	o.Credentials, o.Network, o.Registerer = r.credentials(transport.RoleRelay, name), r.net.Host(name), reg
+	o.Listen, o.Parents = name+":7000", []string{"nowhere:1"}
+	change(&o)
+	x, err := New(o)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- x.Run(ctx) }()
+	return sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			r.t.Errorf("%s: %v", name, err)
+		}
+	})
+}
+
+// agents keeps uplinks of agents connected until the test's context ends, and
+// returns what tells how many of them have node as their parent.
+func (r *region) agents(ctx context.Context, all *sync.WaitGroup, n int, seeds ...string) (at func(node string) int) {
+	r.t.Helper()
+	var list []*uplink.Uplink
+	for i := range n {
+		name := fmt.Sprint("a", i)
+		t := transport.DefaultOptions()
+		t.Credentials, t.Network = r.credentials(transport.RoleAgent, name), r.net.Host(name)
+		up, err := uplink.New(uplink.Options{Self: t.Credentials.Identity(), Seeds: seeds, Transport: t, Epoch: 1, Regions: []string{"eu"},
+			Logger: slog.New(slog.DiscardHandler), Serve: func(ctx context.Context, s *transport.Session) {
+				for {
+					if _, err := s.ReceiveControl(ctx); err != nil {
+						return
+					}
+				}
+			}})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		list = append(list, up)
+		all.Go(func() { _ = up.Run(ctx) })
+	}
+	return func(node string) (count int) {
+		for _, up := range list {
+			if up.Parent() == node {
+				count++
+			}
+		}
+		return count
+	}
+}
+
+// counter sums a counter's series whose label has a value.
+func counter(t *testing.T, reg *prometheus.Registry, name, value string) (sum float64) {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && m.GetLabel()[0].GetValue() == value {
+				sum += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+// When a relay dies, its agents come to the one that is left all at once. That
+// one opens sessions at the rate it has a budget for, and in the end all are
+// there.
+func TestSurvivorLetsAgentsInAtItsPace(t *testing.T) {
+	const (
+		agents   = 200
+		interval = 40 * time.Millisecond
+		burst    = 20
+	)
+	synctest.Test(t, func(t *testing.T) {
+		r, reg := newRegion(t), prometheus.NewRegistry()
+		stop := r.relay("r1", nil, func(o *Options) { o.HandshakeBurst = 2 * agents })
+		defer stop()
+		ctx, cancel := context.WithCancel(context.Background())
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer cancel()
+		at := r.agents(ctx, &all, agents, "r1:7000", "r2:7000")
+		for at("eu/r1") < agents {
+			time.Sleep(100 * time.Millisecond)
+		}
+		survivor := r.relay("r2", reg, func(o *Options) { o.HandshakeEvery, o.HandshakeBurst = interval, burst })
+		defer survivor()
+		stop()
+		died := time.Now()
+		for at("eu/r2") < agents {
+			time.Sleep(interval / 2)
+			took := time.Since(died)
+			granted := float64(burst) + float64(took/interval) + 1
+			if n := counter(t, reg, "pando_transport_sessions_opened_total", "listen"); n > granted {
+				t.Fatalf("%v sessions were opened within %s, the budget is %v", n, took, granted)
+			}
+			if took > 10*agents*interval {
+				t.Fatalf("%d of %d agents are connected %s later", at("eu/r2"), agents, took)
+			}
+		}
+		refused := counter(t, reg, "pando_transport_refused_total", "busy")
+		t.Logf("all are connected after %s, %v refusals", time.Since(died), refused)
+		if n := counter(t, reg, "pando_transport_sessions_opened_total", "listen"); n != agents {
+			t.Errorf("%v sessions were opened for %d agents", n, agents)
+		}
+		if refused == 0 {
+			t.Error("nobody was refused: this shows nothing")
+		}
+		if refused > 3*agents {
+			t.Errorf("%v refusals for %d agents: the pauses they are told are not kept", refused, agents)
+		}
+	})
+}
