@@ -30,6 +30,7 @@ import (
 
 	"pando/agent/input"
 	"pando/incident"
+	"pando/transport"
 )
 
 // Options say how to run.
@@ -46,6 +47,9 @@ type Options struct {
 	Guard func(http.Handler) http.Handler
 	// Command is how this program is called, for lines that people can copy.
 	Command string
+
+	// network is a node's way to the others; nil: TCP.
+	network func(node string) transport.Network
 
 	Out         io.Writer // of the narration; nil: silent
 	Color, Live bool      // what Out can show: colours, overwritten lines

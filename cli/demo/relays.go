@@ -41,28 +41,33 @@ func (t *tree) plantRelays() (err error) {
 
 // plantTier starts the relays of a region, which gossip with each other.
 func (t *tree) plantTier(region, prefix string, parents []string) (tier []*relay.Relay, err error) {
-	var seeds []string
-	key := gossip.NewKey()
+	pool := gossip.DefaultOptions()
+	pool.Pool, pool.Keys, pool.RejoinEvery = region, [][]byte{gossip.NewKey()}, time.Second
 	for n := range relays {
-		name := nth(prefix, n)
-		g, err := t.ground(transport.RoleRelay, region, name)
+		r, err := t.plantRelay(region, nth(prefix, n), loopback, parents, pool)
 		if err != nil {
 			return tier, err
 		}
-		pool := gossip.DefaultOptions()
-		pool.Pool, pool.Keys, pool.Seeds, pool.RejoinEvery = region, [][]byte{key}, seeds, time.Second
-		o := relay.DefaultOptions()
-		o.Dir, o.Credentials, o.Listen, o.Parents = t.path("relay", name), g.creds, loopback, parents
-		o.Detectors, o.Gossip, o.API = t.profile.detectors(), &pool, g.server.APIAddr().String()
-		o.SegmentBytes, o.Logger, o.Registerer = segmentBytes, t.log, g.reg
-		r, err := relay.New(o)
-		if err != nil {
-			return tier, errors.Join(err, g.server.Close())
-		}
-		tier, seeds = append(tier, r), append(seeds, r.GossipAddr())
-		t.serve(g.server, r)
+		tier, pool.Seeds = append(tier, r), append(pool.Seeds, r.GossipAddr())
 	}
 	return tier, nil
+}
+
+func (t *tree) plantRelay(region, name, listen string, parents []string, pool gossip.Options) (*relay.Relay, error) {
+	g, err := t.ground(transport.RoleRelay, region, name)
+	if err != nil {
+		return nil, err
+	}
+	o := relay.DefaultOptions()
+	o.Dir, o.Credentials, o.Network, o.Listen, o.Parents = t.path("relay", name), g.creds, t.network(name), listen, parents
+	o.Detectors, o.Gossip, o.API = t.profile.detectors(), &pool, g.server.APIAddr().String()
+	o.SegmentBytes, o.Logger, o.Registerer = segmentBytes, t.log, g.reg
+	r, err := relay.New(o)
+	if err != nil {
+		return nil, errors.Join(err, g.server.Close())
+	}
+	t.serve(g.server, r)
+	return r, nil
 }
 
 // nth is the name of the nth relay of a tier, counted from 0.

@@ -45,8 +45,9 @@ type tree struct {
 	authority authority
 	profile   Profile
 	guard     func(http.Handler) http.Handler // of the APIs, or nil
-	tiers     int                             // of relays
-	top, home string                          // regions: of the roots and the second tier, of the rest
+	network   func(node string) transport.Network
+	tiers     int    // of relays
+	top, home string // regions: of the roots and the second tier, of the rest
 
 	roots  []*root.Root
 	uppers []*relay.Relay // of the second tier, if there is one
@@ -79,6 +80,9 @@ func (m *member) stop() {
 // plant starts a tree in a folder. A failed plant stops what it started.
 func plant(ctx context.Context, dir string, o Options, hosts []*host, log *slog.Logger) (_ *tree, err error) {
 	t := &tree{dir: dir, log: log, profile: o.Profile, guard: o.Guard, tiers: o.Tiers, top: region, home: region, failed: make(chan error, 1)}
+	if t.network = o.network; t.network == nil {
+		t.network = func(string) transport.Network { return transport.TCP() }
+	}
 	if t.tiers == MaxTiers {
 		t.top, t.home = upperRegion, lowerRegion
 	}
@@ -209,7 +213,8 @@ func (t *tree) plantRoots() error {
 			return err
 		}
 		o := root.DefaultOptions()
-		o.Dir, o.Credentials, o.Listen, o.Logger, o.Registerer = t.path("root", name), g.creds, loopback, t.log, g.reg
+		o.Dir, o.Credentials, o.Network, o.Listen = t.path("root", name), g.creds, t.network(name), loopback
+		o.Logger, o.Registerer = t.log, g.reg
 		o.Raft.Bind, o.Raft.BootstrapExpect = loopback, roots
 		r, err := root.New(o)
 		if err != nil {
