@@ -163,7 +163,7 @@ func runRelay(ctx context.Context, e *env, flags *roleFlags, c *relayConfig, opt
 		_ = s.server.Close() // nothing was served
 		return err
 	}
-	s.reloader.config, s.reloader.live = c, []string{"detectors", "roots"}
+	s.reloader.config, s.reloader.live = c, []string{"detectors", "parents"}
 	s.reloader.load = func() (any, func() ([]string, error), error) {
 		next, opts, err := loadRelay(flags.config, flags)
 		return next, func() ([]string, error) { return r.Reconfigure(opts) }, err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 
+	"pando/event"
 	"pando/internal/pack"
 	"pando/transport"
 	"pando/tree/wire"
@@ -204,6 +205,14 @@ func (l *lower) digest(body []byte) error {
 		sec, err := wire.DecodeSection(b)
 		if err != nil {
 			return fmt.Errorf("section %d: %w", i, err)
+		}
+		names := 0
+		for _, p := range sec.Positions {
+			names += len(p.Source) + len(p.File)
+		}
+		if names > maxPlaceBytes+event.MaxPositionBytes {
+			// The root can make rows coarser, and positions not.
+			return fmt.Errorf("section %d: %w: positions of %d bytes", i, pack.ErrMalformed, names)
 		}
 		if err := l.mayName(sec.Head.Relay); err != nil {
 			return fmt.Errorf("section of %s: %w", sec.Head.Unit, err)

@@ -239,6 +239,16 @@ func (r *stageRoot) answer(h heard) {
 	_ = x.SendControl(r.s.ctx, wire.Encode(a)) // the session may be over
 }
 
+// say sends something in the present session.
+func (r *stageRoot) say(m wire.Message) {
+	r.mu.Lock()
+	x := r.session
+	r.mu.Unlock()
+	if err := x.SendControl(r.s.ctx, wire.Encode(m)); err != nil {
+		r.s.t.Error(err)
+	}
+}
+
 // requests are those of a relay and kind that came so far.
 func (r *stageRoot) requests(relay string, kind uint8) (list []heard) {
 	r.mu.Lock()

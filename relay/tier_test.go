@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"pando/event"
 	"pando/stream/anomaly"
 	"pando/transport"
+	"pando/tree/custody"
 	"pando/tree/wire"
 )
 
@@ -185,6 +187,43 @@ func TestSectionsOfSeveralRelaysShareADigest(t *testing.T) {
 	}
 }
 
+// What the root grants is for this relay and those below it together, and goes
+// to where it is needed.
+func TestTheRateIsSharedOut(t *testing.T) {
+	const pool = 4 << 20
+	s := newStage(t)
+	root := s.root("root", 0)
+	s.relay("eu", "top", nil, "root:1")
+	busy, idle := s.child("eu.fra", "busy", "top:1"), s.child("eu.fra", "idle", "top:1")
+	busy.rooted()
+	idle.rooted()
+	root.say(&wire.Grant{BytesPerS: pool})
+	var most, least wire.Grant
+	busy.next(wire.KindGrant, &most)
+	idle.next(wire.KindGrant, &least)
+	if most.BytesPerS+least.BytesPerS > pool || most.BytesPerS == 0 || least.BytesPerS == 0 {
+		t.Fatalf("%d and %d bytes a second of %d", most.BytesPerS, least.BytesPerS, pool)
+	}
+	section := busy.section(1, 1, 300<<10)
+	stop := make(chan struct{})
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		for id := uint64(1); ; id++ {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = busy.x.SendControl(s.ctx, wire.Encode(&wire.Digest{ID: id, Sections: [][]byte{section}})) // shares tell
+			}
+		}
+	})
+	for most.BytesPerS <= pool*2/3 {
+		busy.next(wire.KindGrant, &most)
+	}
+	close(stop)
+	sending.Wait()
+}
+
 // The findings of one relay keep their order, however long an answer takes.
 func TestFindingsOfARelayKeepTheirOrder(t *testing.T) {
 	s := newStage(t)
@@ -232,6 +271,13 @@ func TestOnlyRelaysAboveSpeakForOthers(t *testing.T) {
 		}, "malformed"},
 		"a section that cannot be read": {func(*lowerRelay) wire.Message {
 			return &wire.Digest{ID: 1, Sections: [][]byte{{1, 2, 3}}}
+		}, "malformed"},
+		"positions that no entry could hold": {func(l *lowerRelay) wire.Message {
+			s := wire.Section{Head: custody.Head{Unit: event.Unit{Origin: "a", WAL: 1}, Relay: l.name, From: 1, To: 1}}
+			for n := range 2000 {
+				s.Positions = append(s.Positions, event.Position{Source: fmt.Sprintf("%0250d", n)})
+			}
+			return &wire.Digest{ID: 1, Sections: [][]byte{wire.EncodeSection(&s)}}
 		}, "malformed"},
 		"an agent's message": {func(*lowerRelay) wire.Message { return &wire.Open{WAL: 1} }, "does not travel so"},
 	} {

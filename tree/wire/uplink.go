@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"fmt"
+
 	"pando/internal/pack"
 )
 
@@ -73,4 +75,8 @@ func Answer(kind uint8, body []byte) (m Message, id *uint64, err error) {
 		return nil, nil, errKind(kind)
 	}
 	return m, id, Decode(body, m)
+}
+
+func errKind(kind uint8) error {
+	return fmt.Errorf("%w: message of kind %d does not travel so", pack.ErrMalformed, kind)
 }

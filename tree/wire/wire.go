@@ -263,10 +263,6 @@ type Node struct {
 // Directory lists the live nodes that may be parents.
 type Directory struct{ Nodes []Node }
 
-func errKind(kind uint8) error {
-	return fmt.Errorf("%w: message of kind %d does not travel so", pack.ErrMalformed, kind)
-}
-
 func lane(r *pack.Reader) event.Lane { return event.Lane(r.Uint("lane", event.Lanes-1)) }
 
 func appendTerm(w *pack.Writer, t custody.Term) {
