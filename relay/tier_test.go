@@ -378,6 +378,40 @@ func TestACircleOfRelaysIsOpened(t *testing.T) {
 	}
 }
 
+// A parent whose way to the root leads over this relay, or over more nodes than
+// any tree has tiers, is left.
+func TestAParentInACircleIsLeft(t *testing.T) {
+	deep := make([]string, wire.MaxPath)
+	for n := range deep {
+		deep[n] = fmt.Sprintf("eu/t%d", n)
+	}
+	for name, path := range map[string][]string{"this relay": {"eu/x", "eu.fra/r1", "core/root"}, "too many": deep} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			l, err := transport.Listen("top:1", s.options(transport.RoleRelay, "eu", "top"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = l.Close() })
+			r, _ := s.relay("eu.fra", "r1", nil, "top:1")
+			x, err := l.Accept(s.ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { x.Close("the test is over") })
+			if err := x.SendControl(s.ctx, wire.Encode(&wire.Uplink{Life: 1, Path: path})); err != nil {
+				t.Fatal(err)
+			}
+			if err := (&lowerRelay{s: s, name: "top", x: x}).ended(); !strings.Contains(err.Error(), "circle") {
+				t.Errorf("the session ends with %v", err)
+			}
+			if r.Health() == nil {
+				t.Error("the relay believes that it has a root")
+			}
+		})
+	}
+}
+
 // Bounds add up along the path, and root time is within them at its end.
 func TestRootTimeOverTwoTiers(t *testing.T) {
 	const bound, upper, lower = 7 * time.Millisecond, 2 * time.Millisecond, 3 * time.Millisecond
