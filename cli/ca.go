@@ -27,7 +27,8 @@ func newCA(e *env) *cobra.Command {
 	)
 	group.Long = `Make a development certificate authority, and certificates for the nodes of a
 tree. A node's certificate says who it is: its role, region and name, and for a
-relay the regions that it may stand in for.
+relay the regions that it may stand in for. Regions are paths: relays of region
+eu may have agents of eu and of eu.fra, and relays of eu.fra, below them.
 
 A larger installation lets its own PKI issue certificates with the same URI
 names, spiffe://DOMAIN/ROLE/REGION/NAME.`
@@ -120,9 +121,9 @@ takes up renewed files without a restart.`,
 	flags.StringVar(&dir, "dir", "", "folder of the authority (required)")
 	flags.StringVar(&out, "out", "", "folder for the node's files (default: the authority's)")
 	flags.StringVar(&role, "role", "", "agent, relay, root or operator (required)")
-	flags.StringVar(&id.Region, "region", "", "region of the node (required)")
+	flags.StringVar(&id.Region, "region", "", "region of the node, a path such as eu.fra (required)")
 	flags.StringVar(&id.Name, "name", "", "name of the node, unique within its region (required)")
-	flags.StringSliceVar(&id.Fallback, "fallback", nil, "regions a relay may stand in for")
+	flags.StringSliceVar(&id.Fallback, "fallback", nil, "regions a relay may stand in for, with all below them")
 	flags.StringSliceVar(&hosts, "host", nil, "DNS names and IP addresses, for programs that verify those; Pando's nodes do not")
 	flags.DurationVar(&validity, "validity", certificateValidity, "how long the certificate is valid; never beyond the authority's")
 	require(cmd, "dir", "role", "region", "name")

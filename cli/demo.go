@@ -33,12 +33,16 @@ right incident, or if a replay differs.
 
 With --follow the tree stays up, so that the other commands can be tried.`, exitFailure),
 		Example: `  pando demo
+  pando demo --tiers 2
   pando demo --headless -o json
   pando demo --follow --keep /tmp/pando`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if headless && o.Follow {
 				return &usageError{err: errors.New("--follow shows the lines to try, which --headless hides"), command: cmd.CommandPath()}
+			}
+			if o.Tiers < 1 || o.Tiers > demo.MaxTiers {
+				return &usageError{err: fmt.Errorf("--tiers: %d: give 1 to %d", o.Tiers, demo.MaxTiers), command: cmd.CommandPath()}
 			}
 			if o.Limit <= 0 {
 				return &usageError{err: fmt.Errorf("--for: %v is not positive", o.Limit), command: cmd.CommandPath()}
@@ -68,6 +72,7 @@ With --follow the tree stays up, so that the other commands can be tried.`, exit
 	flags.Uint64Var(&o.Seed, "seed", o.Seed, "fixes the content of the scenario")
 	flags.StringVar(&o.Keep, "keep", "", "empty or new folder that keeps the data (default: a temporary one, removed at the end)")
 	flags.BoolVar(&o.Follow, "follow", false, "stay up after the scenario, until Ctrl-C")
+	flags.IntVar(&o.Tiers, "tiers", o.Tiers, "tiers of relays: with 2, two further relays stand between the regional ones and the roots")
 	flags.BoolVar(&headless, "headless", false, "only the summary")
 	flags.DurationVar(&o.Limit, "for", o.Limit, "give up after this time; what --follow adds does not count")
 	return cmd

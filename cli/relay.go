@@ -20,10 +20,10 @@ import (
 type relayConfig struct {
 	Common    roleConfig     `yaml:",inline"`
 	Log       logConfig      `yaml:",inline"`
-	Listen    string         `yaml:"listen"`    // transport address for agents
+	Listen    string         `yaml:"listen"`    // transport address for children
 	Advertise string         `yaml:"advertise"` // the same as agents reach it, if that is not where it listens
 	Weight    uint32         `yaml:"weight"`    // share of agents against other relays
-	Roots     []string       `yaml:"roots"`     // transport addresses of roots
+	Parents   []string       `yaml:"parents"`   // transport addresses of roots, or of relays of a higher tier
 	Tick      Duration       `yaml:"tick"`      // between steps of the detectors
 	Door      doorConfig     `yaml:"handshakes"`
 	Credit    Size           `yaml:"credit_pool"`       // bytes that all children may have on their way here
@@ -73,8 +73,9 @@ func newRelay(e *env) *cobra.Command {
 		Long: `Run a relay. It takes events over from the agents of its region, makes them
 durable, lets detectors look at them, and hands counts and findings to the root.
 Relays of one region find each other by gossip, so that agents can move from one
-to another. SIGTERM stops it gracefully, SIGHUP makes it read its
-configuration and certificates.`,
+to another. Its parents are roots, or relays of a region above its own (eu is
+above eu.fra), which pass on what it says. SIGTERM stops it gracefully, SIGHUP
+makes it read its configuration and certificates.`,
 		Example: `  pando relay --config /etc/pando/relay.yaml
   pando relay --config relay.yaml --listen 10.0.0.7:7070`,
 		Args: cobra.NoArgs,
@@ -87,7 +88,7 @@ configuration and certificates.`,
 		},
 	}
 	addRoleFlags(cmd, &flags)
-	cmd.Flags().StringVar(&flags.listen, "listen", "", "transport address for agents, instead of the file's listen")
+	cmd.Flags().StringVar(&flags.listen, "listen", "", "transport address for children, instead of the file's listen")
 	return cmd
 }
 
@@ -110,8 +111,8 @@ func loadRelay(path string, flags *roleFlags) (*relayConfig, relay.Options, erro
 	opts.Credentials = c.Common.check(transport.RoleRelay, faults)
 	faults.address("listen", c.Listen, false) // that it is there is the role's to demand
 	faults.address("advertise", c.Advertise, false)
-	faults.addresses("roots", c.Roots)
-	opts.Dir, opts.Listen, opts.Advertise, opts.Roots = c.Common.Dir, c.Listen, c.Advertise, c.Roots
+	faults.addresses("parents", c.Parents)
+	opts.Dir, opts.Listen, opts.Advertise, opts.Parents = c.Common.Dir, c.Listen, c.Advertise, c.Parents
 	opts.SegmentBytes, opts.MaxBytes = int64(c.Log.SegmentBytes), int64(c.Log.MaxBytes)
 	opts.Weight, opts.TickEvery, opts.Detectors = c.Weight, time.Duration(c.Tick), c.Detectors
 	c.Door.apply(&opts, faults)
@@ -165,7 +166,7 @@ func runRelay(ctx context.Context, e *env, flags *roleFlags, c *relayConfig, opt
 		_ = s.server.Close() // nothing was served
 		return err
 	}
-	s.reloader.config, s.reloader.live = c, []string{"detectors", "roots"}
+	s.reloader.config, s.reloader.live = c, []string{"detectors", "parents"}
 	s.reloader.load = func() (any, func() ([]string, error), error) {
 		next, opts, err := loadRelay(flags.config, flags)
 		return next, func() ([]string, error) { return r.Reconfigure(opts) }, err

@@ -57,9 +57,30 @@ type treeView struct {
 // rank puts the tree's top first.
 func rank(role string) int { return slices.Index([]string{"root", "relay", "agent"}, role) }
 
+// sort orders nodes by role; relays from the upper tiers down.
 func (v *treeView) sort() {
+	parents := map[string]string{} // of relays
+	for _, n := range v.Nodes {
+		if n.Role == "relay" {
+			parents[n.Name] = n.Parent
+		}
+	}
+	tier := func(n status.Node) (depth int) {
+		for at := n.Name; depth <= len(parents); depth++ { // reports may contradict each other
+			parent, isRelay := parents[at]
+			if !isRelay {
+				break
+			}
+			at = parent
+		}
+		return depth
+	}
 	slices.SortFunc(v.Nodes, func(a, b status.Node) int {
-		return cmp.Or(cmp.Compare(rank(a.Role), rank(b.Role)), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Name, b.Name))
+		byTier := 0
+		if a.Role == "relay" {
+			byTier = cmp.Compare(tier(a), tier(b))
+		}
+		return cmp.Or(cmp.Compare(rank(a.Role), rank(b.Role)), byTier, cmp.Compare(a.Region, b.Region), cmp.Compare(a.Name, b.Name))
 	})
 }
 

@@ -135,7 +135,7 @@ func TestALineTravelsFromSyslogToIncident(t *testing.T) {
 	b.file("root.yaml", "role: root\ndir: root\ntls: "+files("t1")+"\nlisten: "+rootAddr+"\napi: "+rootAPI+
 		"\nraft: {bind: \""+raft+"\", bootstrap_expect: 1, servers: [{name: core/t1, raft: \""+raft+"\", addr: \""+rootAddr+"\", api: \""+rootAPI+"\"}]}\n")
 	b.file("relay.yaml", "role: relay\ndir: relay\ntls: "+files("r1")+"\nlisten: "+relayAddr+"\napi: "+relayAPI+
-		"\nroots: [\""+rootAddr+"\"]\nsegment_bytes: 2MiB\n"+
+		"\nparents: [\""+rootAddr+"\"]\nsegment_bytes: 2MiB\n"+
 		"detectors: {rules: [{name: critical, signal: critical, count: 1, within: 10s, class: error, severity: error}]}\n")
 	b.file("agent.yaml", "role: agent\ndir: agent\ntls: "+files("a1")+"\nrelays: [\""+relayAddr+"\"]\napi: "+agentAPI+"\nsegment_bytes: 2MiB\n"+
 		"sources: [{name: in, type: syslog, listen: \""+syslog+"\", entity: \"payments/{appname}\","+

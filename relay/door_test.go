@@ -82,7 +82,7 @@ func (r *region) relay(name string, reg prometheus.Registerer, change func(*Opti
 	o := DefaultOptions()
 	o.Dir, o.SegmentBytes = filepath.Join(r.dir, name), 2<<20
 	o.Credentials, o.Network, o.Registerer = r.credentials(transport.RoleRelay, name), r.net.Host(name), reg
-	o.Listen, o.Roots = name+":7000", []string{"nowhere:1"}
+	o.Listen, o.Parents = name+":7000", []string{"nowhere:1"}
 	change(&o)
 	x, err := New(o)
 	if err != nil {

@@ -12,6 +12,7 @@ type metrics struct {
 	events   prometheus.Counter
 	findings *prometheus.CounterVec
 	refused  *prometheus.CounterVec
+	passed   prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -19,9 +20,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		events:   prometheus.NewCounter(prometheus.CounterOpts{Name: "pando_relay_events_total", Help: "Events stepped, heartbeats not counted."}),
 		findings: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pando_relay_findings_total", Help: "Findings and their revisions."}, []string{"detector"}),
 		refused:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pando_relay_refused_total", Help: "Sessions refused or ended because of what the child said."}, []string{"reason"}),
+		passed:   prometheus.NewCounter(prometheus.CounterOpts{Name: "pando_relay_passed_total", Help: "Sections, claims, questions and findings passed on for relays below."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.events, m.findings, m.refused)
+		reg.MustRegister(m.events, m.findings, m.refused, m.passed)
 	}
 	return m
 }

@@ -2,10 +2,12 @@
 
 // Package relay is the inner node of the tree: it takes events over from
 // agents, steps them through panes and detectors, and hands sections and
-// findings to the root.
+// findings to the root. Relays of lower tiers may stand below it; what they say
+// passes through its memory only.
 //
-//	agents → sessions → journal (WAL, core) → upstream → root
-//	            ↑ durable, settled ←───┘ ↑ judgements ──┘
+//	agents → sessions → journal (WAL, core) → upstream → root, or a relay above
+//	            ↑ durable, settled ←───┘ ↑ judgements ──┤
+//	relays below → lower → passing ─────────────────────┘
 //
 // The core is a function of the log (see tree/journal); sessions, clocks and
 // the root's answers enter it as records.
@@ -35,7 +37,7 @@ type Options struct {
 	Listen      string   // transport address for children
 	Advertise   string   // that children dial; empty: the listener's own
 	Weight      uint32   // share of agents against other relays
-	Roots       []string // transport addresses of roots
+	Parents     []string // transport addresses of roots, or of relays of the next higher tier
 	Detectors   anomaly.Config
 	Gossip      *gossip.Options // of the region's pool; nil: this relay is alone
 	API         string          // address of the API, told to others
@@ -67,7 +69,7 @@ type Options struct {
 }
 
 // DefaultOptions returns the options of a relay but for its folder,
-// credentials, address and roots.
+// credentials, address and parents.
 func DefaultOptions() Options {
 	t := transport.DefaultOptions()
 	return Options{
@@ -101,8 +103,8 @@ func (o *Options) Validate() error {
 	if o.Listen == "" {
 		bad("listen: the address for children is missing")
 	}
-	if len(o.Roots) == 0 {
-		bad("roots: name at least one root's address")
+	if len(o.Parents) == 0 {
+		bad("parents: name the address of at least one root, or of one relay of a higher tier")
 	}
 	if _, err := newDoor(o.HandshakeEvery, o.HandshakeBurst); err != nil {
 		bad("handshakes: %w", err)

@@ -64,6 +64,7 @@ func New(o Options) (_ *Relay, err error) {
 		credit: newPool(transport.Credit(o.CreditPool)), twice: ops.Seldom{Every: time.Minute},
 		sessions: map[uint64]*child{}, reports: map[string]report{}}
 	r.log = o.Logger.With("node", r.name)
+	r.upstream = newUpstream(r)
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("relay: %w", errors.Join(err, r.release()))
@@ -91,10 +92,9 @@ func New(o Options) (_ *Relay, err error) {
 			return nil, err
 		}
 	}
-	r.upstream = newUpstream(r)
 	topts := r.transport()
-	r.up, err = uplink.New(uplink.Options{Self: o.Credentials.Identity(), Seeds: o.Roots, Transport: topts,
-		Epoch: uint64(o.Wall()), Logger: r.log, Serve: r.upstream.serve})
+	r.up, err = uplink.New(uplink.Options{Self: o.Credentials.Identity(), Seeds: o.Parents, Transport: topts,
+		Epoch: uint64(o.Wall()), Standby: true, Rooted: true, Logger: r.log, Serve: r.upstream.serve})
 	return r, err
 }
 
@@ -147,6 +147,7 @@ func (r *Relay) transport() transport.Options {
 func (r *Relay) listen() (err error) {
 	t := r.transport()
 	t.Sample = nil // of dialed sessions only
+	t.Admit = r.admit
 	t.MaxPending, t.MaxPendingPerHost = r.opts.MaxPending, r.opts.MaxPendingPerHost
 	door, err := newDoor(r.opts.HandshakeEvery, r.opts.HandshakeBurst)
 	if err != nil {
@@ -221,6 +222,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	<-run.Done()
 	_ = r.listener.Close()
 	r.closeSessions("relay stops")
+	r.upstream.closeBelow("relay stops")
 	front.Wait()
 	stop()
 	back.Wait()

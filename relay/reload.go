@@ -9,13 +9,13 @@ import (
 	"pando/tree/journal"
 )
 
-// Reconfigure puts new detectors, roots' addresses and gossip keys into force
+// Reconfigure puts new detectors, parents' addresses and gossip keys into force
 // while the relay runs. No session ends, and the detectors go on with what
 // they know. The other options are those of [New] for good, and are not looked
 // at. It returns what it touched. Options that are not valid change nothing.
 func (r *Relay) Reconfigure(o Options) (touched []string, err error) {
 	next := r.opts
-	next.Roots, next.Detectors = o.Roots, o.Detectors
+	next.Parents, next.Detectors = o.Parents, o.Detectors
 	if err := next.Validate(); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
@@ -39,6 +39,6 @@ func (r *Relay) Reconfigure(o Options) (touched []string, err error) {
 		}
 		touched = append(touched, "detectors")
 	}
-	r.up.SetSeeds(next.Roots)
+	r.up.SetSeeds(next.Parents)
 	return touched, nil
 }

@@ -74,6 +74,10 @@ func (r *Relay) accept(ctx context.Context) error {
 			}
 			return err
 		}
+		if s.Peer().Role == transport.RoleRelay {
+			all.Go(func() { r.serveLower(ctx, s) })
+			continue
+		}
 		c := r.enroll(s)
 		if c == nil {
 			s.Close("this relay has all the children it may")
@@ -122,7 +126,7 @@ func (r *Relay) serve(run context.Context, c *child) {
 		parts.Go(func() { r.grants(ctx, c, lane) })
 		parts.Go(func() { r.batches(ctx, c, lane) })
 	}
-	r.sendDirectory(ctx, c)
+	r.sendDirectory(ctx, c.s)
 	r.listenTo(ctx, c)
 	c.s.Close("over")
 	cancel()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pando/internal/ops"
+	"pando/transport"
 	"pando/tree/gossip"
 	"pando/tree/journal"
 	"pando/tree/status"
@@ -122,15 +123,16 @@ func (r *Relay) housekeeping(ctx context.Context) error {
 			r.rate.update(time.Now(), n.Events)
 			r.mu.Unlock()
 			r.upstream.sendStatus()
+			_ = r.upstream.divide() // a log that takes nothing has said so
 		case <-changes:
+			list := r.upstream.sessionsBelow()
 			r.mu.Lock()
-			list := make([]*child, 0, len(r.sessions))
 			for _, c := range r.sessions {
-				list = append(list, c)
+				list = append(list, c.s)
 			}
 			r.mu.Unlock()
-			for _, c := range list {
-				r.sendDirectory(ctx, c)
+			for _, s := range list {
+				r.sendDirectory(ctx, s)
 			}
 		}
 	}
@@ -153,11 +155,11 @@ func (r *Relay) directory() wire.Directory {
 }
 
 // sendDirectory tells a child which relays it may choose from.
-func (r *Relay) sendDirectory(ctx context.Context, c *child) {
+func (r *Relay) sendDirectory(ctx context.Context, s *transport.Session) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	d := r.directory()
-	_ = c.s.SendControl(ctx, wire.Encode(&d))
+	_ = s.SendControl(ctx, wire.Encode(&d))
 }
 
 var errCutOff = errors.New("no root is connected: events are durable here and settle later")
@@ -207,7 +209,8 @@ func (r *Relay) API() http.Handler {
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { status.WriteJSON(w, r.Status()) })
 	mux.HandleFunc("GET /v1/tree", func(w http.ResponseWriter, _ *http.Request) {
 		rep := r.Report()
-		status.WriteJSON(w, map[string]any{"nodes": append([]status.Node{rep.Node}, rep.Children...)})
+		nodes := append([]status.Node{rep.Node}, rep.Children...)
+		status.WriteJSON(w, map[string]any{"nodes": append(nodes, r.upstream.nodesBelow()...)})
 	})
 	mux.HandleFunc("GET /v1/units", func(w http.ResponseWriter, _ *http.Request) { status.WriteJSON(w, map[string]any{"units": r.Units()}) })
 	r.serveIncidents(mux)

@@ -57,7 +57,7 @@ func TestCloneBesideItsOriginalIsAnError(t *testing.T) {
 			if err := s.SendControl(t.Context(), wire.Encode(m)); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(500 * time.Millisecond)
 			return s
 		}
 		original := opens("host", 1)
@@ -65,7 +65,7 @@ func TestCloneBesideItsOriginalIsAnError(t *testing.T) {
 		for n := range uint64(130) { // one a second
 			s := opens("copy", n+2)
 			s.Close("refused")
-			time.Sleep(900 * time.Millisecond)
+			time.Sleep(500 * time.Millisecond)
 		}
 		if original.Err() != nil {
 			t.Fatalf("the first session ended: %v", original.Err())

@@ -5,6 +5,9 @@ package relay
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,16 +17,26 @@ import (
 )
 
 // upstream carries what the core says to the root, and the answers back into
-// the log.
+// the log. What relays below have to say joins it here (see passing.go) and
+// leaves nothing behind.
 type upstream struct {
 	r *Relay
 
-	mu   sync.Mutex
-	out  Outgoing
-	wake chan struct{} // capacity 1
+	mu    sync.Mutex
+	out   Outgoing
+	below below
+	life  uint64        // counts the times that there was a root
+	path  []string      // nodes above, nearest first; a root at the end while there is one
+	pool  uint64        // bytes a second of bulk, as granted; 0: nobody has said
+	own   uint64        // of these, what the core was told
+	wake  chan struct{} // capacity 1
 }
 
-func newUpstream(r *Relay) *upstream { return &upstream{r: r, wake: make(chan struct{}, 1)} }
+func newUpstream(r *Relay) *upstream {
+	u := &upstream{r: r, wake: make(chan struct{}, 1), below: newBelow(r.count.passed)}
+	u.out.below = &u.below
+	return u
+}
 
 // put takes one output of the core.
 func (u *upstream) put(o journal.Output) {
@@ -40,41 +53,93 @@ func (u *upstream) nudge() {
 	}
 }
 
-// serve uses one session with a root.
+// serve uses one session with a parent. A root is what it is; a relay says
+// whether it has one, and says so again when that changes.
 func (u *upstream) serve(ctx context.Context, s *transport.Session) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	u.mu.Lock()
-	u.out.Open()
-	u.mu.Unlock()
-	if _, err := u.r.journal.Append(recUplink, encodeNumbers(1), true); err != nil {
-		u.r.log.Error("append to the log", "error", err)
-		s.Close("this relay's log takes nothing")
+	parent := s.Peer()
+	above := &wire.Uplink{Life: 1}
+	var err error
+	if parent.Role == transport.RoleRelay {
+		above.Life = 0
+		err = s.SendControl(ctx, wire.Encode(&wire.Uplink{}))
+	}
+	if err = errors.Join(err, u.stand(parent.Node(), above)); err != nil {
+		s.Close(err.Error())
 	}
 	var sender sync.WaitGroup
 	sender.Go(func() {
 		defer cancel()
 		u.send(ctx, s)
 	})
-	for {
-		m, err := s.ReceiveControl(ctx)
-		if err != nil {
+	for err == nil {
+		var m transport.Message
+		if m, err = s.ReceiveControl(ctx); err != nil {
 			break
 		}
-		if err := u.answer(m); err != nil {
-			u.r.log.Warn("session with the root ends", "root", s.Peer().Node(), "error", err)
+		if m.Kind == wire.KindUplink && parent.Role == transport.RoleRelay {
+			above, err = u.hear(parent.Node(), above, m.Body)
+		} else {
+			err = u.answer(m)
+		}
+		if err != nil {
+			u.r.log.Warn("session with the parent ends", "parent", parent.Node(), "error", err)
 			s.Close(err.Error())
-			break
 		}
 	}
 	cancel()
 	sender.Wait()
-	u.mu.Lock()
-	u.out.Close()
-	u.mu.Unlock()
-	if _, err := u.r.journal.Append(recUplink, encodeNumbers(0), true); err != nil {
+	if err := u.stand("", nil); err != nil {
 		u.r.log.Error("append to the log", "error", err)
 	}
+}
+
+// hear takes a parent's word on how it is connected upwards.
+func (u *upstream) hear(parent string, last *wire.Uplink, body []byte) (*wire.Uplink, error) {
+	m := &wire.Uplink{}
+	if err := wire.Decode(body, m); err != nil {
+		return last, err
+	}
+	if m.Life == last.Life && slices.Equal(m.Path, last.Path) {
+		return last, nil
+	}
+	if slices.Contains(m.Path, u.r.name) {
+		u.r.count.refused.WithLabelValues("loop").Inc()
+		return last, fmt.Errorf("%w: this relay is above %s", errLoop, parent)
+	}
+	if len(m.Path) >= wire.MaxPath {
+		u.r.count.refused.WithLabelValues("loop").Inc()
+		return last, fmt.Errorf("%w: %d nodes are above %s", errLoop, len(m.Path), parent)
+	}
+	return m, u.stand(parent, m)
+}
+
+// stand takes note of how this relay is connected upwards, and tells the core
+// and the relays below. Whatever had no answer is forgotten: who said it says
+// it again. Without a parent, above is nil.
+func (u *upstream) stand(parent string, above *wire.Uplink) error {
+	u.mu.Lock()
+	was := u.out.live
+	u.below.reset()
+	u.out.Close()
+	u.path, u.pool, u.own = nil, 0, 0
+	if above != nil {
+		u.path = append([]string{parent}, above.Path...)
+	}
+	up := above != nil && above.Life != 0
+	if up {
+		u.out.Open()
+		u.life++
+	}
+	u.tellBelow()
+	u.mu.Unlock()
+	u.r.up.SetRooted(up)
+	if !up && !was {
+		return nil
+	}
+	rec := UplinkRecord(up)
+	return u.record(rec.Kind, rec.Body)
 }
 
 // send sends what waits, whenever it may.
@@ -98,18 +163,32 @@ func (u *upstream) send(ctx context.Context, s *transport.Session) {
 func (u *upstream) due() []transport.Message {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.out.Due()
+	return u.below.passUp(u.out.Due())
 }
 
-// answer takes one message of the root.
+// answer takes one message of the parent.
 func (u *upstream) answer(m transport.Message) error {
-	if m.Kind == wire.KindDirectory {
+	switch m.Kind {
+	case wire.KindDirectory:
 		var d wire.Directory
 		if err := wire.Decode(m.Body, &d); err != nil {
 			return err
 		}
 		u.r.up.SetDirectory(d.Nodes)
 		return nil
+	case wire.KindGrant:
+		return u.granted(m.Body)
+	case wire.KindClaimAnswer, wire.KindDigestAnswer, wire.KindDone:
+		answer, id, err := wire.Answer(m.Kind, m.Body)
+		if err != nil {
+			return err
+		}
+		if *id >= passedIDs {
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			u.nudge()
+			return u.below.passDown(m.Kind, answer, id)
+		}
 	}
 	u.mu.Lock()
 	rec, due, err := u.out.Answer(m)
@@ -128,7 +207,8 @@ func (u *upstream) record(kind uint8, body []byte) error {
 	return nil
 }
 
-// sendStatus tells the root how this relay and its children are.
+// sendStatus tells the root how this relay and its agents are, and what relays
+// below said of themselves meanwhile.
 func (u *upstream) sendStatus() {
 	u.mu.Lock()
 	live := u.out.live
@@ -137,12 +217,14 @@ func (u *upstream) sendStatus() {
 		return
 	}
 	doc, err := json.Marshal(u.r.Report())
-	if err != nil || len(doc) > wire.MaxStatus {
-		return
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.out.request(wire.Encode(&wire.Status{JSON: doc}))
+	if err == nil && len(doc) <= wire.MaxStatus {
+		u.out.request(wire.Encode(&wire.Status{JSON: doc}))
+	}
+	for _, m := range u.below.words.fresh() {
+		u.out.request(m)
+	}
 	u.nudge()
 }
 

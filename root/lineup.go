@@ -15,6 +15,7 @@ import (
 // job is one request of a child and what becomes of it.
 type job struct {
 	m      transport.Message
+	relay  string // in whose name it is
 	grant  func() // gives the message's credit back
 	answer transport.Message
 	err    error
@@ -139,7 +140,7 @@ func (c *child) settleRound(ctx context.Context, round []digestJob) error {
 	for i := range round {
 		sections = append(sections, round[i].digest.Sections...)
 	}
-	judged, err := c.r.settle(ctx, c.peer.Node(), sections)
+	judged, err := c.settle(ctx, sections)
 	for i := range round {
 		n := len(round[i].digest.Sections)
 		if n > len(judged) {

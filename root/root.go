@@ -14,8 +14,9 @@
 // the same answer, and counts nothing twice, when it sees one again. Without a
 // quorum nothing is answered.
 //
-// What it assumes: a relay is who its certificate says, and speaks for units
-// only as their owner; the other roots are trusted as members of the group.
+// What it assumes: a relay is who its certificate says, speaks for relays of
+// regions below its own and for no others, and for units only as their owner;
+// the other roots are trusted as members of the group.
 //
 // A relay may send its requests on any lane and as control messages; answers
 // come as control messages. Answers to one kind of request keep the order of

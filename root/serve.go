@@ -109,7 +109,7 @@ func (c *child) receive(ctx context.Context, next func() (transport.Message, err
 		if err != nil {
 			return
 		}
-		j := &job{m: m, done: make(chan struct{}), grant: func() { grant(m) }}
+		j := &job{m: m, relay: c.peer.Node(), done: make(chan struct{}), grant: func() { grant(m) }}
 		if err := c.dispatch(ctx, j); err != nil {
 			c.r.count.refused.Inc()
 			c.r.log.Warn("child refused", "peer", c.peer.Node(), "error", err)
@@ -134,6 +134,8 @@ func (c *child) dispatch(ctx context.Context, j *job) error {
 		return c.sayStanding(ctx, j.m.Body)
 	case k == wire.KindForward && c.peer.Role == transport.RoleRoot:
 		queue = c.forwards.jobs
+	case k == wire.KindForward && c.peer.Role == transport.RoleRelay:
+		return c.forwarded(ctx, j)
 	case c.peer.Role != transport.RoleRelay:
 		return fmt.Errorf("%w: message of kind %d from a %s", errMalformed, k, c.peer.Role)
 	case k == wire.KindClaim || k == wire.KindAsk:
@@ -171,8 +173,12 @@ func (c *child) reply(ctx context.Context, j *job) {
 	j.grant()
 }
 
-// decideClaim answers a claim or an ask.
+// decideClaim answers a claim or an ask; a status has no answer.
 func (c *child) decideClaim(ctx context.Context, j *job) (transport.Message, error) {
+	if j.m.Kind == wire.KindStatus {
+		c.registerBelow(ctx, j.relay)
+		return transport.Message{}, nil
+	}
 	if j.m.Kind == wire.KindAsk {
 		var m wire.Ask
 		if err := wire.Decode(j.m.Body, &m); err != nil {
@@ -180,7 +186,7 @@ func (c *child) decideClaim(ctx context.Context, j *job) (transport.Message, err
 		}
 		var a wire.DigestAnswer
 		id := m.ID
-		err := c.decideAs(ctx, &a, func(own uint64) transport.Message { m.ID = own; return wire.Encode(&m) })
+		err := c.decideAs(ctx, j.relay, &a, func(own uint64) transport.Message { m.ID = own; return wire.Encode(&m) })
 		a.ID = id
 		return wire.Encode(&a), err
 	}
@@ -193,18 +199,18 @@ func (c *child) decideClaim(ctx context.Context, j *job) (transport.Message, err
 	}
 	var a wire.ClaimAnswer
 	id := m.ID
-	err := c.decideAs(ctx, &a, func(own uint64) transport.Message { m.ID = own; return wire.Encode(&m) })
+	err := c.decideAs(ctx, j.relay, &a, func(own uint64) transport.Message { m.ID = own; return wire.Encode(&m) })
 	a.ID = id
 	if err == nil {
-		c.r.watch.claimed(c.peer.Node(), &a)
+		c.r.watch.claimed(j.relay, &a)
 	}
 	return wire.Encode(&a), err
 }
 
-// decideAs gets a request decided and reads the answer. On error there is
-// none.
-func (c *child) decideAs(ctx context.Context, answer wire.Message, fill func(id uint64) transport.Message) error {
-	m, err := c.r.decide(ctx, c.r.newRequest(c.peer.Node(), fill))
+// decideAs gets a relay's request decided and reads the answer. On error there
+// is none.
+func (c *child) decideAs(ctx context.Context, relay string, answer wire.Message, fill func(id uint64) transport.Message) error {
+	m, err := c.r.decide(ctx, c.r.newRequest(relay, fill))
 	if err != nil {
 		return err
 	}
@@ -217,16 +223,20 @@ func (c *child) decideFindings(ctx context.Context, j *job) (transport.Message, 
 		return transport.Message{}, fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	id := m.ID
-	c.r.watch.observed(c.peer.Node(), m.Findings)
-	if err := c.r.commitFindings(ctx, c.peer.Node(), &m); err != nil {
-		c.r.watch.retracted(c.peer.Node(), m.Findings)
+	c.r.watch.observed(j.relay, m.Findings)
+	if err := c.r.commitFindings(ctx, j.relay, &m); err != nil {
+		c.r.watch.retracted(j.relay, m.Findings)
 		return transport.Message{}, err
 	}
 	return wire.Encode(&wire.Done{ID: id}), nil
 }
 
-// decideForward answers what another root passes on. Only the leader does.
+// decideForward answers what another root passes on, which only the leader
+// does, or the findings that a relay passes on.
 func (c *child) decideForward(ctx context.Context, j *job) (transport.Message, error) {
+	if c.peer.Role == transport.RoleRelay {
+		return c.decideFindings(ctx, j)
+	}
 	var f wire.Forward
 	if err := wire.Decode(j.m.Body, &f); err != nil {
 		return transport.Message{}, fmt.Errorf("%w: %w", errMalformed, err)

@@ -23,7 +23,7 @@ const (
 const (
 	maxSegment  = 63 // one part of a name; as long as a DNS label
 	maxDomain   = 253
-	maxFallback = 32 // regions a relay may stand in for; a certificate stays small
+	maxFallback = 32 // regions a relay may stand in for, with all below them; a certificate stays small
 )
 
 // scheme and the word in the role's place that marks a fallback region.
@@ -60,14 +60,9 @@ func (i Identity) URIs() []*url.URL {
 	return uris
 }
 
-// Serves reports whether the identity's certificate covers region, as its own
-// or as a fallback.
-func (i Identity) Serves(region string) bool {
-	return i.Region == region || slices.Contains(i.Fallback, region)
-}
-
 // Validate reports what is wrong with the names, as an error that wraps
-// [ErrIdentity]. Names are lower-case letters, digits, '.', '_' and '-'.
+// [ErrIdentity]. Names are lower-case letters, digits, '.', '_' and '-'; the
+// dots of a region part its path.
 func (i Identity) Validate() error {
 	switch i.Role {
 	case RoleAgent, RoleRelay, RoleRoot, RoleOperator:
@@ -77,15 +72,15 @@ func (i Identity) Validate() error {
 	if !validSegment(i.Domain, maxDomain) {
 		return fmt.Errorf("%w: domain %q", ErrIdentity, i.Domain)
 	}
-	if !validSegment(i.Region, maxSegment) || !validSegment(i.Name, maxSegment) {
-		return fmt.Errorf("%w: node %q wants region/name of lower-case letters, digits, '.', '_', '-', each 1 to %d bytes",
+	if !validRegion(i.Region) || !validSegment(i.Name, maxSegment) {
+		return fmt.Errorf("%w: node %q wants region/name of lower-case letters, digits, '.', '_', '-', each 1 to %d bytes, and no empty part of the region",
 			ErrIdentity, i.Node(), maxSegment)
 	}
 	if len(i.Fallback) > maxFallback {
 		return fmt.Errorf("%w: %d fallback regions, limit %d", ErrIdentity, len(i.Fallback), maxFallback)
 	}
 	for _, region := range i.Fallback {
-		if !validSegment(region, maxSegment) {
+		if !validRegion(region) {
 			return fmt.Errorf("%w: fallback region %q", ErrIdentity, region)
 		}
 	}
@@ -145,10 +140,10 @@ func ParseIdentity(cert *x509.Certificate) (Identity, error) {
 }
 
 // Admit is the subtree rule: it reports, as an error that wraps [ErrIdentity],
-// why parent may not have child below it. A relay has agents and relays of its
-// own region, and of the regions that its own certificate lists as a
-// fallback; a root has relays and other roots. Both sides check it, so
-// an agent does not hand its events to a relay outside its region either.
+// why parent may not have child below it. A relay has agents of the regions
+// that its certificate covers (see [Identity.Serves]), and relays it may speak
+// for; a root has relays and other roots. Both sides check it, so an agent does
+// not hand its events to a relay outside its region either.
 func Admit(parent, child Identity) error {
 	refuse := func(why string) error {
 		return fmt.Errorf("%w: %s below %s: %s", ErrIdentity, child, parent, why)
@@ -163,6 +158,9 @@ func Admit(parent, child Identity) error {
 		}
 		if !parent.Serves(child.Region) {
 			return refuse("the relay's certificate does not list region " + child.Region)
+		}
+		if child.Role == RoleRelay && !parent.SpeaksFor(child.Node()) {
+			return refuse("a relay has relays of regions below its own, as eu has eu.fra")
 		}
 		return nil
 	case RoleRoot:

@@ -11,12 +11,14 @@ import (
 	"pando/transport/ca"
 )
 
-// The tree's names. Everything is in one region, so that each relay can take
-// over from the other.
+// The tree's names. All agents and their relays are in one region, so that each
+// relay can take over from the other; a second tier is in the region above it.
 const (
-	domain   = "pando.demo"
-	region   = "fra"
-	operator = "operator"
+	domain      = "pando.demo"
+	region      = "fra"
+	upperRegion = "eu"
+	lowerRegion = "eu.fra"
+	operator    = "operator"
 )
 
 // validity of the certificates: longer than anyone lets a demonstration run.
@@ -31,7 +33,7 @@ func newAuthority(dir string) (authority, error) {
 }
 
 // issue makes a node's certificate and key and returns their files.
-func (a authority) issue(role transport.Role, name string) (transport.Files, error) {
+func (a authority) issue(role transport.Role, region, name string) (transport.Files, error) {
 	id := transport.Identity{Domain: domain, Role: role, Region: region, Name: name}
 	cert, key, err := ca.Issue(a.dir, id, []string{"127.0.0.1", "localhost"}, validity)
 	if err != nil {
@@ -44,8 +46,8 @@ func (a authority) issue(role transport.Role, name string) (transport.Files, err
 	return files, ca.Save(files.Cert, files.Key, cert, key)
 }
 
-func (a authority) credentials(role transport.Role, name string) (*transport.Credentials, error) {
-	files, err := a.issue(role, name)
+func (a authority) credentials(role transport.Role, region, name string) (*transport.Credentials, error) {
+	files, err := a.issue(role, region, name)
 	if err != nil {
 		return nil, err
 	}

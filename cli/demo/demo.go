@@ -30,6 +30,7 @@ import (
 
 	"pando/agent/input"
 	"pando/incident"
+	"pando/transport"
 )
 
 // Options say how to run.
@@ -38,6 +39,7 @@ type Options struct {
 	Keep    string        // folder that keeps the data; empty: a temporary one, removed at the end
 	Follow  bool          // stay up after the scenario until the context ends
 	Limit   time.Duration // for everything but the time of Follow
+	Tiers   int           // of relays, 1 or 2
 	Profile Profile
 
 	// Guard wraps the nodes' APIs; nil leaves them open to every certificate
@@ -46,6 +48,9 @@ type Options struct {
 	// Command is how this program is called, for lines that people can copy.
 	Command string
 
+	// network is a node's way to the others; nil: TCP.
+	network func(node string) transport.Network
+
 	Out         io.Writer // of the narration; nil: silent
 	Color, Live bool      // what Out can show: colours, overwritten lines
 	LogLevel    slog.Level
@@ -53,7 +58,7 @@ type Options struct {
 
 // DefaultOptions returns the options of what a newcomer sees.
 func DefaultOptions() Options {
-	return Options{Seed: 1, Limit: 45 * time.Second, Profile: DefaultProfile(), Command: "pando"}
+	return Options{Seed: 1, Tiers: 1, Limit: 45 * time.Second, Profile: DefaultProfile(), Command: "pando"}
 }
 
 // run is one demonstration under way.
@@ -76,6 +81,9 @@ func Run(ctx context.Context, o Options) (_ Summary, err error) {
 	r := &run{opts: o, summary: Summary{Seed: o.Seed, Incidents: []Incident{}}}
 	if o.Out != nil {
 		r.say = &narrator{out: o.Out, color: o.Color, live: o.Live, start: time.Now()}
+	}
+	if o.Tiers < 1 || o.Tiers > MaxTiers {
+		return r.summary, fmt.Errorf("demo: %d tiers of relays: give 1 to %d", o.Tiers, MaxTiers)
 	}
 	begun := time.Now()
 	leave, err := r.enter()
@@ -192,7 +200,7 @@ func (r *run) plant(ctx context.Context, log *slog.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("plant the tree: %w", err)
 	}
-	r.summary.Tree = Tree{Roots: len(r.tree.roots), Relays: len(r.tree.relays), Agents: len(r.tree.leaves)}
+	r.summary.Tree = Tree{Roots: len(r.tree.roots), Relays: len(r.tree.allRelays()), Agents: len(r.tree.leaves)}
 	for _, l := range r.tree.leaves {
 		for _, s := range l.sources {
 			address := ""

@@ -63,6 +63,25 @@ func TestTheCascadeBecomesOneIncidentAndEveryLineCountsOnce(t *testing.T) {
 	}
 }
 
+func TestTwoTiersComeToTheSame(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a whole tree for twenty seconds")
+	}
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	o := quick()
+	o.Tiers = demo.MaxTiers
+	s, err := demo.Run(t.Context(), o)
+	if err != nil {
+		t.Error(err)
+	}
+	if want := (demo.Tree{Roots: 3, Relays: 4, Agents: 6}); s.Tree != want {
+		t.Errorf("the tree is %+v, want %+v", s.Tree, want)
+	}
+	if s.Replay.Tiers != 13 {
+		t.Errorf("%d tiers were replayed", s.Replay.Tiers)
+	}
+}
+
 func TestKeepRefusesAFolderWithSomethingInIt(t *testing.T) {
 	o := demo.DefaultOptions()
 	o.Keep = t.TempDir()

@@ -73,7 +73,7 @@ func ending(script []line, end time.Duration) []line {
 // writeContext issues an operator's certificate and writes the file by which
 // the other commands find the tree.
 func (r *run) writeContext() (string, error) {
-	files, err := r.tree.authority.issue(transport.RoleOperator, operator)
+	files, err := r.tree.authority.issue(transport.RoleOperator, r.tree.top, operator)
 	if err != nil {
 		return "", err
 	}

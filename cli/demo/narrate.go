@@ -86,8 +86,12 @@ func (r *run) announceTree() {
 		homes[parent] = append(homes[parent], l.name)
 	}
 	r.say.note("")
-	r.say.tell(bold, "the tree stands: %d roots, %d relays, %d agents; mTLS, Raft, gossip, WALs with fsync, in %s", roots, relays, len(r.hosts), r.dir)
+	r.say.tell(bold, "the tree stands: %d roots, %d relays, %d agents; mTLS, Raft, gossip, WALs with fsync, in %s", roots, len(r.tree.allRelays()), len(r.hosts), r.dir)
 	for _, x := range r.tree.relays {
+		parent := x.Status().Parent
+		homes[parent] = append(homes[parent], x.Name())
+	}
+	for _, x := range r.tree.allRelays() {
 		r.say.tell("", "  %s ◄ %s", x.Name(), strings.Join(homes[x.Name()], ", "))
 	}
 	r.say.tell("", "  clocks: lpara is %v slow, lparb %v fast; nobody tells the tree", -skewA, skewB)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,13 +20,10 @@ import (
 	"pando/relay"
 	"pando/root"
 	"pando/transport"
-	"pando/tree/gossip"
-	"pando/tree/placement"
 )
 
 const (
-	roots  = 3
-	relays = 2
+	roots = 3
 	// segmentBytes is small, so that zero-filling the logs of eight nodes on
 	// one disk is over at once.
 	segmentBytes = 4 << 20
@@ -36,8 +34,8 @@ const (
 //
 //	root1 ═ root2 ═ root3     Raft over mTLS
 //	     ▲     ▲
-//	relay1  ~  relay2         gossip with a key
-//	 ▲ ▲ ▲     ▲ ▲ ▲
+//	relay1  ~  relay2         gossip with a key; of two tiers top1 ~ top2
+//	 ▲ ▲ ▲     ▲ ▲ ▲          stand between these and the roots
 //	 6 agents, by rendezvous  each host's files and listeners
 //
 // Roles are stopped from the leaves up, so that nothing is left on the way.
@@ -47,9 +45,13 @@ type tree struct {
 	authority authority
 	profile   Profile
 	guard     func(http.Handler) http.Handler // of the APIs, or nil
+	network   func(node string) transport.Network
+	tiers     int    // of relays
+	top, home string // regions: of the roots and the second tier, of the rest
 
 	roots  []*root.Root
-	relays []*relay.Relay
+	uppers []*relay.Relay // of the second tier, if there is one
+	relays []*relay.Relay // of the agents
 	leaves []*leaf
 	api    []string // addresses of the roots' APIs
 
@@ -77,7 +79,13 @@ func (m *member) stop() {
 
 // plant starts a tree in a folder. A failed plant stops what it started.
 func plant(ctx context.Context, dir string, o Options, hosts []*host, log *slog.Logger) (_ *tree, err error) {
-	t := &tree{dir: dir, log: log, profile: o.Profile, guard: o.Guard, failed: make(chan error, 1)}
+	t := &tree{dir: dir, log: log, profile: o.Profile, guard: o.Guard, tiers: o.Tiers, top: region, home: region, failed: make(chan error, 1)}
+	if t.network = o.network; t.network == nil {
+		t.network = func(string) transport.Network { return transport.TCP() }
+	}
+	if t.tiers == MaxTiers {
+		t.top, t.home = upperRegion, lowerRegion
+	}
 	defer func() {
 		if err != nil {
 			t.stop()
@@ -104,8 +112,8 @@ func plant(ctx context.Context, dir string, o Options, hosts []*host, log *slog.
 }
 
 // stop ends every node gracefully: the agents, then one relay after the other,
-// so that each can say farewell, then the leader, which hands over, and the
-// other roots.
+// the upper ones last, so that each can say farewell, then the leader, which
+// hands over, and the other roots.
 func (t *tree) stop() {
 	var agents, relays, leaders, others []*member
 	for _, m := range t.crew {
@@ -130,7 +138,7 @@ func (t *tree) stop() {
 		wg.Wait()
 	}
 	together(agents)
-	for _, m := range relays {
+	for _, m := range slices.Backward(relays) {
 		m.stop()
 	}
 	together(leaders)
@@ -183,8 +191,8 @@ type ground struct {
 	server *ops.Server // its endpoints for operators
 }
 
-func (t *tree) ground(r transport.Role, name string) (*ground, error) {
-	creds, err := t.authority.credentials(r, name)
+func (t *tree) ground(r transport.Role, region, name string) (*ground, error) {
+	creds, err := t.authority.credentials(r, region, name)
 	if err != nil {
 		return nil, err
 	}
@@ -200,12 +208,13 @@ func (t *tree) plantRoots() error {
 	var servers []root.Server
 	for n := range roots {
 		name := fmt.Sprintf("root%d", n+1)
-		g, err := t.ground(transport.RoleRoot, name)
+		g, err := t.ground(transport.RoleRoot, t.top, name)
 		if err != nil {
 			return err
 		}
 		o := root.DefaultOptions()
-		o.Dir, o.Credentials, o.Listen, o.Logger, o.Registerer = t.path("root", name), g.creds, loopback, t.log, g.reg
+		o.Dir, o.Credentials, o.Network, o.Listen = t.path("root", name), g.creds, t.network(name), loopback
+		o.Logger, o.Registerer = t.log, g.reg
 		o.Raft.Bind, o.Raft.BootstrapExpect = loopback, roots
 		r, err := root.New(o)
 		if err != nil {
@@ -224,41 +233,13 @@ func (t *tree) plantRoots() error {
 	return nil
 }
 
-func (t *tree) plantRelays() error {
-	var addrs, seeds []string
-	for _, r := range t.roots {
-		addrs = append(addrs, r.Addr())
-	}
-	key := gossip.NewKey()
-	for n := range relays {
-		name := fmt.Sprintf("relay%d", n+1)
-		g, err := t.ground(transport.RoleRelay, name)
-		if err != nil {
-			return err
-		}
-		pool := gossip.DefaultOptions()
-		pool.Pool, pool.Keys, pool.Seeds, pool.RejoinEvery = region, [][]byte{key}, seeds, time.Second
-		o := relay.DefaultOptions()
-		o.Dir, o.Credentials, o.Listen, o.Roots = t.path("relay", name), g.creds, loopback, addrs
-		o.Detectors, o.Gossip, o.API = t.profile.detectors(), &pool, g.server.APIAddr().String()
-		o.SegmentBytes, o.Logger, o.Registerer = segmentBytes, t.log, g.reg
-		r, err := relay.New(o)
-		if err != nil {
-			return errors.Join(err, g.server.Close())
-		}
-		t.relays, seeds = append(t.relays, r), append(seeds, r.GossipAddr())
-		t.serve(g.server, r)
-	}
-	return nil
-}
-
 func (t *tree) plantAgent(h *host) error {
-	g, err := t.ground(transport.RoleAgent, h.name)
+	g, err := t.ground(transport.RoleAgent, t.home, h.name)
 	if err != nil {
 		return err
 	}
 	o := agent.DefaultOptions()
-	o.Dir, o.Credentials, o.Relays = t.path("agent", h.name), g.creds, []string{t.home(g.creds.Identity().Node())}
+	o.Dir, o.Credentials, o.Relays = t.path("agent", h.name), g.creds, []string{t.homeOf(g.creds.Identity().Node())}
 	o.SegmentBytes, o.Logger, o.Registerer = segmentBytes, t.log, g.reg
 	o.Wall = func() int64 { return time.Now().Add(h.skew).UnixNano() }
 	for _, src := range h.sources {
@@ -271,16 +252,6 @@ func (t *tree) plantAgent(h *host) error {
 	t.leaves = append(t.leaves, &leaf{host: h, agent: a})
 	t.serve(g.server, a)
 	return nil
-}
-
-// home is the address of the relay that an agent belongs to. It will learn of
-// the other one from this.
-func (t *tree) home(agent string) string {
-	var list []placement.Relay
-	for _, r := range t.relays {
-		list = append(list, placement.Relay{Node: r.Name(), Region: region, Addr: r.Addr(), Weight: 1})
-	}
-	return placement.Rank(agent, list)[0].Addr
 }
 
 func (t *tree) path(role, name string) string { return filepath.Join(t.dir, role, name) }
@@ -320,7 +291,7 @@ func (t *tree) grown(ctx context.Context) error {
 		if _, err := t.leader(); err != nil {
 			return err
 		}
-		for _, r := range t.relays {
+		for _, r := range t.allRelays() {
 			if err := r.Health(); err != nil {
 				return fmt.Errorf("%s: %w", r.Name(), err)
 			}

@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"pando/transport"
@@ -17,6 +18,8 @@ type standby struct {
 	stop    context.CancelFunc
 	done    chan struct{}
 	retry   time.Time
+	rooted  atomic.Bool // the session's peer has a root, or is one
+	sought  int         // addresses tried because the parent has no root
 }
 
 // keep makes sure that a session to the relay stands by, and reports whether
@@ -42,10 +45,16 @@ func (b *standby) keep(ctx context.Context, r placement.Relay) bool {
 		b.up.opts.Logger.Info("no standby", "candidate", r.Node, "error", err)
 		return false
 	}
+	b.adopt(s)
+	return true
+}
+
+// adopt makes a session the standby.
+func (b *standby) adopt(s *transport.Session) {
 	lctx, stop := context.WithCancel(context.Background())
 	b.session, b.stop, b.done = s, stop, make(chan struct{})
+	b.rooted.Store(s.Peer().Role == transport.RoleRoot)
 	go b.listen(lctx, s, b.done)
-	return true
 }
 
 // leads reports whether the standby is another node than the parent's; a
@@ -58,7 +67,8 @@ func (b *standby) leads(parent *transport.Session) bool {
 	return false
 }
 
-// listen takes what a parent says to a child without units: its directory.
+// listen takes what a parent says to a child without units: its directory, and
+// whether it has a root.
 func (b *standby) listen(ctx context.Context, s *transport.Session, done chan struct{}) {
 	defer close(done)
 	for {
@@ -66,11 +76,14 @@ func (b *standby) listen(ctx context.Context, s *transport.Session, done chan st
 		if err != nil {
 			return
 		}
-		if m.Kind == wire.KindDirectory {
+		switch m.Kind {
+		case wire.KindDirectory:
 			var d wire.Directory
 			if wire.Decode(m.Body, &d) == nil {
 				b.up.SetDirectory(d.Nodes)
 			}
+		case wire.KindUplink:
+			b.hear(m.Body)
 		}
 	}
 }

@@ -30,7 +30,8 @@ type Options struct {
 	Transport transport.Options // of the sessions
 	Epoch     uint64            // persisted start counter: the first half of the term
 	Body      []byte            // of HELLO
-	Standby   bool              // keep a warm second session
+	Standby   bool              // keep a warm second session, beside a parent that is a relay
+	Rooted    bool              // leave a parent without a root for one that has one; see SetRooted
 	Regions   []string          // whose parents are acceptable, best first; empty: all
 	Logger    *slog.Logger
 
@@ -53,6 +54,8 @@ type Uplink struct {
 	resting map[string]time.Time // address → not before, as the parent there asked
 	current *transport.Session
 	changed chan struct{} // capacity 1
+
+	rootless time.Time // since when the parent is known to have no root, or zero
 }
 
 const (
@@ -178,9 +181,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 
 // serve uses one session and keeps a standby beside it.
 func (u *Uplink) serve(ctx context.Context, s *transport.Session, stand *standby) {
-	u.mu.Lock()
-	u.current = s
-	u.mu.Unlock()
+	u.begin(s)
 	u.policy.SetParent(s.Peer().Node())
 	u.opts.Logger.Info("connected to parent", "parent", s.Peer().Node(), "address", s.RemoteAddr().String())
 	sctx, cancel := context.WithCancel(ctx)
@@ -214,15 +215,22 @@ func (u *Uplink) review(ctx context.Context, s *transport.Session, stand *standb
 	for {
 		d := u.policy.Step(time.Now(), u.candidates(s))
 		if (d.Action == placement.MoveBack || d.Action == placement.MoveNow) && d.Parent.Node != s.Peer().Node() {
-			if stand.keep(ctx, d.Parent) && stand.leads(s) {
+			if stand.keep(ctx, d.Parent) && stand.leads(s) && stand.better() {
 				u.opts.Logger.Info("moving to a better parent", "from", s.Peer().Node(), "to", d.Parent.Node)
 				return
 			}
 			// A parent that works is not left for one that cannot be
-			// reached, or that sends its children here: a root that follows.
+			// reached, that has no root, or that sends its children here: a
+			// root that follows.
 			u.policy.SetParent(s.Peer().Node())
 		}
-		if u.opts.Standby && d.Standby.Node != "" && d.Standby.Node != s.Peer().Node() {
+		if stand.relieves() {
+			u.opts.Logger.Warn("the parent has no root, its standby has one", "from", s.Peer().Node(), "to", stand.session.Peer().Node())
+			return
+		}
+		if u.tired() {
+			stand.seek(ctx, s)
+		} else if u.opts.Standby && s.Peer().Role == transport.RoleRelay && d.Standby.Node != "" && d.Standby.Node != s.Peer().Node() {
 			stand.keep(ctx, d.Standby)
 		}
 		select {

@@ -30,6 +30,7 @@ type parent struct {
 	mu       sync.Mutex
 	sessions []*transport.Session
 	accepted int
+	life     uint64 // of its own uplink
 }
 
 func (p *parent) run(ctx context.Context, d *wire.Directory) {
@@ -41,8 +42,10 @@ func (p *parent) run(ctx context.Context, d *wire.Directory) {
 		p.mu.Lock()
 		p.accepted++
 		p.sessions = append(p.sessions, s)
+		above := wire.Uplink{Life: p.life}
 		p.mu.Unlock()
 		_ = s.SendControl(ctx, wire.Encode(d))
+		_ = s.SendControl(ctx, wire.Encode(&above))
 	}
 }
 
@@ -53,6 +56,16 @@ func (p *parent) die() {
 	defer p.mu.Unlock()
 	for _, s := range p.sessions {
 		s.Close("killed")
+	}
+}
+
+// root tells all children that the parent has a root, or lost it.
+func (p *parent) root(life uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.life = life
+	for _, s := range p.sessions {
+		_ = s.SendControl(context.Background(), wire.Encode(&wire.Uplink{Life: life})) // it may be over
 	}
 }
 
@@ -112,7 +125,7 @@ func newGrove(t *testing.T, names ...string) *grove {
 	o := transport.DefaultOptions()
 	o.Credentials = creds(transport.RoleAgent, "a")
 	var err error
-	g.up, err = New(Options{Self: o.Credentials.Identity(), Seeds: seeds, Transport: o, Epoch: 4, Standby: true, Regions: []string{"eu"},
+	g.up, err = New(Options{Self: o.Credentials.Identity(), Seeds: seeds, Transport: o, Epoch: 4, Standby: true, Rooted: true, Regions: []string{"eu"},
 		Logger: slog.New(slog.DiscardHandler), Serve: func(ctx context.Context, s *transport.Session) {
 			g.served <- s.Peer().Node()
 			for {
@@ -120,11 +133,13 @@ func newGrove(t *testing.T, names ...string) *grove {
 				if err != nil {
 					return
 				}
-				if m.Kind == wire.KindDirectory {
-					var d wire.Directory
-					if wire.Decode(m.Body, &d) == nil {
-						g.up.SetDirectory(d.Nodes)
-					}
+				var d wire.Directory
+				var above wire.Uplink
+				switch {
+				case m.Kind == wire.KindDirectory && wire.Decode(m.Body, &d) == nil:
+					g.up.SetDirectory(d.Nodes)
+				case m.Kind == wire.KindUplink && wire.Decode(m.Body, &above) == nil:
+					g.up.SetRooted(above.Life != 0)
 				}
 			}
 		}})
@@ -187,6 +202,26 @@ func TestDeadSeedIsPassedOver(t *testing.T) {
 	}
 	if last := g.next(); g.parents[last] == nil {
 		t.Errorf("served by %q", last)
+	}
+}
+
+// A parent that has no root for long is left for one that has; while nobody
+// has one, nothing moves.
+func TestAParentWithoutARootIsLeft(t *testing.T) {
+	g := newGrove(t, "r1", "r2")
+	first := g.next()
+	names := []string{"eu/r1", "eu/r2"}
+	second := names[1-slices.Index(names, first)]
+	g.until("no standby session", func() bool { return g.parents[second].count() >= 1 })
+	g.until("the parent is not without a root for long", g.up.tired)
+	select {
+	case got := <-g.served:
+		t.Fatalf("served by %s, though nobody has a root", got)
+	default:
+	}
+	g.parents[second].root(1)
+	if got := g.next(); got != second {
+		t.Errorf("served by %s, want %s, which has a root", got, second)
 	}
 }
 

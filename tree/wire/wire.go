@@ -13,13 +13,16 @@
 //	Ack       ← durable and settled, per lane
 //	Claimed   ← the root granted the claim: where sources resume
 //
-// Between a relay and a root (each request has an id that its answer carries):
+// Between a relay and its parent, a root or a relay of a higher tier (each
+// request has an id that its answer carries):
 //
 //	Claim     → take over the units of a WAL id          ← ClaimAnswer
 //	Digest    → sections                                 ← DigestAnswer
 //	Ask       → how far are these units settled          ← DigestAnswer
 //	Findings  → findings and expectations                ← Done
 //	Grant     ← how much bulk the relay may send
+//	Forward   → one of these but a digest, or a status, for a relay below
+//	Uplink    ← whether a parent that is no root has one (→ asks for it)
 //
 // On any edge:
 //
@@ -59,6 +62,7 @@ const (
 	KindDirectory
 	KindForward
 	KindGrant
+	KindUplink
 )
 
 // Caps of what is read from peers.
@@ -236,9 +240,11 @@ type Named struct {
 // Done answers Findings.
 type Done struct{ ID uint64 }
 
-// Forward wraps a relay's request that a follower passes on to the leader.
+// Forward wraps a relay's request that its parent passes on: a follower to the
+// leader, a relay of a higher tier upwards. Answers travel without it, by their
+// id. Digests are not wrapped, as each section names its relay.
 type Forward struct {
-	Relay string // node that sent the request
+	Relay string // node that made the request
 	Kind  uint8
 	Body  []byte
 }
@@ -376,6 +382,8 @@ func kindOf(m Message) uint8 {
 		return KindStatus
 	case *Grant:
 		return KindGrant
+	case *Uplink:
+		return KindUplink
 	}
 	return 0
 }

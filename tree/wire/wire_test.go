@@ -41,6 +41,7 @@ func samples() []Message {
 		&Forward{Relay: "eu/r", Kind: KindDigest, Body: []byte("body")},
 		&Directory{Nodes: []Node{{Name: "eu/r", Region: "eu", Addr: "127.0.0.1:1", Weight: 3}}},
 		&Status{JSON: []byte("{}")},
+		&Uplink{Life: 3, Path: []string{"eu/top1", "core/root1"}},
 	}
 }
 
@@ -60,6 +61,38 @@ func TestMessagesRoundTrip(t *testing.T) {
 		if again := Encode(got); !bytes.Equal(again.Body, x.Body) {
 			t.Errorf("%T: decoded and encoded again it has other bytes", m)
 		}
+	}
+}
+
+// A relay passes requests and answers on under other ids: nothing else of them
+// may change, and nothing else may pass.
+func TestOnlyTheIDChangesOnTheWay(t *testing.T) {
+	requests, answers := 0, 0
+	for _, m := range samples() {
+		x := Encode(m)
+		for _, decode := range []func(uint8, []byte) (Message, *uint64, error){Request, Answer} {
+			got, id, err := decode(x.Kind, x.Body)
+			if err != nil {
+				continue
+			}
+			was := *id
+			*id = 99
+			if bytes.Equal(Encode(got).Body, x.Body) {
+				t.Errorf("%T: the id is not part of it", m)
+			}
+			if *id = was; !bytes.Equal(Encode(got).Body, x.Body) {
+				t.Errorf("%T: it changed on the way", m)
+			}
+		}
+		if _, _, err := Request(x.Kind, x.Body); err == nil {
+			requests++
+		}
+		if _, _, err := Answer(x.Kind, x.Body); err == nil {
+			answers++
+		}
+	}
+	if requests != 3 || answers != 3 {
+		t.Errorf("%d kinds pass upwards and %d downwards, want 3 each", requests, answers)
 	}
 }
 

@@ -1,6 +1,4 @@
-//go:build !zos
-
-package root
+package share
 
 import (
 	"slices"
@@ -19,7 +17,7 @@ func TestPoolIsDividedFairly(t *testing.T) {
 		{100, []uint64{1000, 1000, 1000, 1000}, []uint64{25, 25, 25, 25}},
 		{3, []uint64{5, 5, 5, 5}, []uint64{0, 1, 1, 1}},
 	} {
-		got := divide(c.pool, c.demands)
+		got := Divide(c.pool, c.demands)
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%d for %v: %v, want %v", c.pool, c.demands, got, c.want)
 		}
