@@ -99,8 +99,14 @@ func pick(r *rand.Rand, list []string) string { return list[r.IntN(len(list))] }
 
 // choose picks the victim.
 func (f *fault) choose(r *rand.Rand, c cast) {
-	edge := slices.Concat(c.relays, c.agents, c.agents)
-	f.victim = pick(r, c.all())
+	edge := c.agents
+	if chance(r, 2) {
+		edge = c.relays
+	}
+	f.victim = pick(r, edge)
+	if chance(r, 3) {
+		f.victim = pick(r, slices.Concat(c.roots, c.middles))
+	}
 	switch f.kind {
 	case loseDisk, rollBack, fillDisk, failSync:
 		f.victim = pick(r, edge)
