@@ -24,10 +24,9 @@ no-contiguity	tree/custody/owner.go	s/case h.From <= o.Settled || .*/case h.To <
 no-chain	tree/custody/intake.go	s|case n.EndOK \&\& s.Before != n.EndHash:|case false:|; s/o.Synced < n.End {/false {/
 claim-once	relay/answers.go	s/if u.id.Lane == event.Critical || c.units/if false \&\& c.units/
 no-wal-close	tree/custody/owner.go	s|closes, o.Current, o.Opened = o.Current, c.WAL, c.Opened|o.Current, o.Opened = c.WAL, c.Opened|
-positions-fall	agent/core.go	s/p.Offset >= old.Offset {/p.Offset >= old.Offset || known {/
 rest-counts-all	relay/unit.go	s|if u.intake.Closed \&\& replayable\[e.Source\] {|if false {|
 silence-without-heartbeat	stream/anomaly/silence.go	s/ || !s.beats\[l\].readable {/ {/
-codes-not-handed-over	relay/unit.go	s|^	known := c.engine.Expect(u.id)|	known := anomaly.Expectations{}|; s|for known := c.engine.Expect(u.id); ; {|for known := (anomaly.Expectations{}); ; {|
+codes-not-handed-over	relay/answers.go	s/c.engine.Claimed(u.id, m.Expect\[l\])/c.engine.Claimed(u.id, anomaly.Expectations{})/
 unit-stays	relay/custody.go	s|if u.intake.Done() {|if false {|
 settled-twice	root/digest.go	s|u.events += sec.Rows.Events$|u.events += sec.Rows.Events * (1 + uint64(s.index-s.mark.index)/(1<<5)%2)|
 END

@@ -9,7 +9,7 @@ import (
 
 // finding is what a relay found, by what it is about. Its time and its id
 // depend on clocks, and are not compared.
-type finding struct{ detector, rule, origin, entity, signal string }
+type finding struct{ detector, rule, entity, signal string }
 
 func (f finding) String() string {
 	return fmt.Sprintf("%s %s of %s %s", f.detector, f.rule, f.entity, f.signal)
