@@ -22,6 +22,7 @@ step-unvouched	tree/custody/intake.go	s|n.Held\[to\].Last <= n.Vouched {|n.Held[
 keep-unvouched	tree/custody/intake.go	s|keep > 0 \&\& n.Held\[keep-1\].Last > n.Vouched|keep > len(n.Held)|
 no-contiguity	tree/custody/owner.go	s/case h.From <= o.Settled || .*/case h.To <= o.Settled:/; s/case h.From == o.Settled+1 && h.Before != o.Chain:/case false:/
 no-chain	tree/custody/intake.go	s|case n.EndOK \&\& s.Before != n.EndHash:|case false:|; s/o.Synced < n.End {/false {/
+drop-fenced	tree/custody/intake.go	s|n.Claimed, n.Fenced = false, true|n.Claimed, n.Fenced, n.Held = false, true, nil|
 claim-once	relay/answers.go	s/if u.id.Lane == event.Critical || c.units/if false \&\& c.units/
 no-wal-close	tree/custody/owner.go	s|closes, o.Current, o.Opened = o.Current, c.WAL, c.Opened|o.Current, o.Opened = c.WAL, c.Opened|
 rest-counts-all	relay/unit.go	s|if u.intake.Closed \&\& replayable\[e.Source\] {|if false {|

@@ -314,7 +314,7 @@ func (a *agentNode) cut(last uint64) {
 	n := len(a.log)
 	for n > 0 && a.log[n-1].at > last {
 		n--
-		a.w.oracle.gone(a.log[n].b)
+		a.w.oracle.gone(a.log[n].after, a.log[n].b)
 	}
 	a.log = a.log[:n:n]
 }
@@ -379,7 +379,7 @@ func (a *agentNode) restore() {
 	}
 	for _, x := range a.log {
 		if !kept[x.b] {
-			a.w.oracle.gone(x.b)
+			a.w.oracle.gone(x.after, x.b)
 		}
 	}
 	a.tape.image, a.log = a.saved.image.clone(), append([]logged(nil), a.saved.log...)

@@ -76,6 +76,27 @@ func (w *world) check() {
 	l.compareUnits(fsm)
 	l.compareSeries(fsm)
 	l.compareLines()
+	l.compareKept()
+}
+
+// compareKept looks whether what only a relay still had was settled by it. A
+// disk that was rolled back may have written, and settled, something else under
+// the same numbers first.
+func (l *ledger) compareKept() {
+	for _, k := range l.w.oracle.kept {
+		if !l.w.oracle.continues(k.b) {
+			continue
+		}
+		for i := range k.b.events {
+			if k.r.losses != k.losses || k.b.events[i].Kind != event.Log || files[k.b.events[i].Source] {
+				continue
+			}
+			if line := k.b.lines[i][0]; l.settled[line] == 0 {
+				l.w.fault("line %d of %s was in the custody of %s and is lost: batch %d to %d", line, k.b.unit, k.r.name, k.b.first, k.b.last())
+				return
+			}
+		}
+	}
 }
 
 // newest is a root that has applied everything.

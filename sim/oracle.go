@@ -24,6 +24,7 @@ type oracle struct {
 	closed   map[event.Unit]uint64 // how far a unit was settled when it was closed
 	settled  map[event.Unit]uint64 // as committed
 	owners   map[event.Unit]custody.Owner
+	kept     []keeping       // batches that only relays have
 	timeless map[string]bool // origins that sent batches without a clock mapping
 	slack    int64           // that changes of leader add to the error of times
 	rules    []rule          // of root time, oldest first
@@ -110,7 +111,12 @@ func (o *oracle) appended(b *event.Batch, before, after event.Hash, lost map[str
 }
 
 // gone takes note that batches left an agent's disk without being settled.
-func (o *oracle) gone(b *batch) {
+func (o *oracle) gone(after event.Hash, b *batch) {
+	for _, r := range o.w.relays {
+		if at, ok := r.contents[after]; ok && b.last() <= r.vouched[b.unit] && at <= r.tape.synced && b.last() > o.settled[b.unit] {
+			o.kept = append(o.kept, keeping{b, r, r.losses})
+		}
+	}
 	for _, lines := range b.lines {
 		o.destroyed(lines, files)
 	}
@@ -259,4 +265,25 @@ func (o *oracle) look(f *root.FSM, u event.Unit) {
 		}
 		h = b.before
 	}
+}
+
+// keeping is a batch that its agent lost and a relay has on its disk.
+type keeping struct {
+	b      *batch
+	r      *relayNode
+	losses int // of the relay's disks by then
+}
+
+// continues reports whether a batch lies ahead of what is settled of its unit,
+// in the same history.
+func (o *oracle) continues(b *batch) bool {
+	settled := o.owners[b.unit].Chain
+	for h := b.before; h != settled; {
+		p := o.batches[h]
+		if p == nil {
+			return false
+		}
+		h = p.before
+	}
+	return true
 }

@@ -34,11 +34,14 @@ type relayNode struct {
 	order    []uint64 // of children
 	next     uint64
 	up       *upward
-	batches  map[unitSeq]uint64 // where a batch that ends there is in the log
+	vouched  map[event.Unit]uint64 // durable-to that this process logged
+	contents map[event.Hash]uint64 // the same by the chain value behind it
+	batches  map[unitSeq]uint64    // where a batch that ends there is in the log
 	grants   []grant
 	config   []byte
 	reckoned relay.Reckoning
 
+	losses     int    // of its disk
 	saved      *image // for a rollback
 	savedBound uint64
 }
@@ -66,7 +69,7 @@ type grant struct {
 
 func newRelayNode(w *world, p place) *relayNode {
 	r := &relayNode{plan: p, machine: machine{w: w, name: p.name, region: p.region, clock: newClockwork(w, w.plan.skews[p.name])},
-		batches: map[unitSeq]uint64{}, config: detectors(w.plan.large)}
+		batches: map[unitSeq]uint64{}, contents: map[event.Hash]uint64{}, config: detectors(w.plan.large)}
 	r.tape = newTape(w, p.name, relay.Sheds)
 	r.tape.deliver = r.deliver
 	r.tape.onSync = r.synced
@@ -88,6 +91,7 @@ func (r *relayNode) start() {
 	r.life++
 	r.clock.start()
 	r.children, r.order, r.next, r.grants = map[uint64]*child{}, nil, 0, nil
+	r.vouched = map[event.Unit]uint64{}
 	r.out = relay.Outgoing{}
 	r.up = &upward{r: r}
 	if r.middle == nil {
@@ -202,6 +206,7 @@ func (r *relayNode) hear(c *child, ch channel, m transport.Message) error {
 			return err
 		}
 		_, err := r.record(relay.VouchRecord(c.id, v.Lane, v.Seq))
+		r.vouched[event.Unit{Origin: c.e.peer().m.name, WAL: c.wal, Lane: v.Lane}] = v.Seq
 		return err
 	case m.Kind == wire.KindBatch && c.opened && ch != control:
 		return r.batch(c, ch, m.Body)
@@ -236,6 +241,8 @@ func (r *relayNode) batch(c *child, ch channel, body []byte) error {
 		return err
 	}
 	r.batches[unitSeq{h.Unit, h.Last()}] = at
+	r.contents[event.Chain(b.Before, b.Bytes)] = at
+	r.vouched[h.Unit] = max(r.vouched[h.Unit], b.DurableTo)
 	r.grants = append(r.grants, grant{at, c, ch, len(body)})
 	return nil
 }
@@ -317,10 +324,16 @@ func (r *relayNode) forget(last uint64) {
 			delete(r.batches, k)
 		}
 	}
+	for k, at := range r.contents {
+		if at > last {
+			delete(r.contents, k)
+		}
+	}
 }
 
 // lose empties the disk.
 func (r *relayNode) lose() {
+	r.losses++
 	r.tape.wipe()
 	r.forget(0)
 	r.clock.lose()
@@ -333,6 +346,7 @@ func (r *relayNode) save() {
 }
 
 func (r *relayNode) restore() {
+	r.losses++
 	r.tape.image = r.saved.clone()
 	r.forget(r.tape.last())
 	r.clock.lose()
