@@ -93,6 +93,7 @@ func runAgent(ctx context.Context, e *env, flags *roleFlags, c *agentConfig, opt
 		return err
 	}
 	opts.Logger, opts.Registerer = s.log, s.reg
+	opts.FS, opts.Wall = touched(opts.FS, opts.Wall)
 	a, err := agent.New(opts)
 	if err != nil {
 		_ = s.server.Close() // nothing was served

@@ -161,6 +161,7 @@ func runRelay(ctx context.Context, e *env, flags *roleFlags, c *relayConfig, opt
 		return err
 	}
 	opts.Logger, opts.Registerer, opts.API = s.log, s.reg, s.api
+	opts.FS, opts.Wall = touched(opts.FS, opts.Wall)
 	r, err := relay.New(opts)
 	if err != nil {
 		_ = s.server.Close() // nothing was served

@@ -140,6 +140,7 @@ func runRoot(ctx context.Context, e *env, flags *roleFlags, c *rootConfig, opts 
 		return err
 	}
 	opts.Logger, opts.Registerer = s.log, s.reg
+	opts.FS, opts.Wall = touched(opts.FS, opts.Wall)
 	r, err := root.New(opts)
 	if err != nil {
 		_ = s.server.Close() // nothing was served

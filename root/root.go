@@ -145,7 +145,7 @@ func raftDir(dir string) string { return filepath.Join(dir, "raft") }
 
 func (r *Root) raftOptions() consensus.Options {
 	c := r.opts.Raft
-	c.ID, c.Dir, c.FSM = r.name, raftDir(r.opts.Dir), r.fsm
+	c.ID, c.Dir, c.FS, c.FSM = r.name, raftDir(r.opts.Dir), r.opts.FS, r.fsm
 	c.Logger, c.Registerer = r.log, r.opts.Registerer
 	c.TLSServer = rootsOnly(r.opts.Credentials.ServerConfig(raftProtocol))
 	c.TLSClient = rootsOnly(r.opts.Credentials.ClientConfig(raftProtocol))

@@ -14,6 +14,8 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"pando/internal/durable"
 )
 
 // Store names the implementation of the Raft log.
@@ -61,6 +63,7 @@ type Options struct {
 	Verify func(id string, state tls.ConnectionState) error
 
 	Store Store
+	FS    durable.FS // of the project's write-ahead log; the rest goes to the machine's own
 
 	HeartbeatTimeout time.Duration // follower: without a leader for so long, stand for election
 	ElectionTimeout  time.Duration // candidate: without a result for so long, try again
@@ -101,6 +104,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		Store:             WAL,
+		FS:                durable.OS(),
 		HeartbeatTimeout:  500 * time.Millisecond,
 		ElectionTimeout:   500 * time.Millisecond,
 		LeaseTimeout:      250 * time.Millisecond,
@@ -128,6 +132,9 @@ func (o *Options) validate() error {
 	}
 	if o.Dir == "" {
 		bad("dir: must be set")
+	}
+	if o.FS == nil {
+		bad("file system: must be set: start from DefaultOptions")
 	}
 	if o.FSM == nil {
 		bad("fsm: must be set")

@@ -14,7 +14,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
-	"pando/internal/durable"
 	"pando/root/raftlog"
 	"pando/wal"
 )
@@ -86,7 +85,7 @@ func (s *stores) openLog(o Options) (raft.LogStore, error) {
 		return b, nil
 	}
 	l, recovery, err := raftlog.Open(raftlog.Options{
-		Dir: filepath.Join(o.Dir, walDir), FS: durable.OS(), Logger: o.Logger,
+		Dir: filepath.Join(o.Dir, walDir), FS: o.FS, Logger: o.Logger,
 	})
 	if err != nil {
 		return nil, err
