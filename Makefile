@@ -6,6 +6,8 @@ FUZZTIME  ?= 5s
 BENCHTIME ?= 1s
 BENCH     ?= .
 PKG       ?= ./...
+SEEDS     ?= 200
+SEED      ?= 1
 
 # 2026.2.2; raised by hand, so that a new release never breaks an old commit.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -16,7 +18,7 @@ RACE = $(shell $(GO) list -race . >/dev/null 2>&1 && \
 	$$($(GO) env CC) -include stdlib.h -x c -fsyntax-only /dev/null 2>/dev/null && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fuzz bench cross clean
+.PHONY: help build test lint sim mutants fuzz bench cross clean
 
 help: ## list the targets
 	@echo "usage: make TARGET"
@@ -35,6 +37,12 @@ lint: ## check format, go vet and staticcheck
 		echo "not formatted; run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+
+sim: ## simulate trees under faults, one for each of SEEDS seeds from SEED on
+	$(GO) run . sim --seed $(SEED) --seeds $(SEEDS)
+
+mutants: ## break the product on purpose and show that the simulation sees it
+	GO="$(GO)" scripts/mutants.sh
 
 fuzz: ## run every fuzz target for FUZZTIME each (5s; PKG=./wal)
 	GO="$(GO)" scripts/fuzz.sh $(FUZZTIME) $(PKG)

@@ -86,7 +86,7 @@ func (a *Agent) walOptions() wal.Options {
 // Run works until ctx is done, which is a graceful stop, or until the disk
 // fails, which is the error.
 func (a *Agent) Run(ctx context.Context) error {
-	pause := minReplacePause
+	var replaced replacements
 	for {
 		since := time.Now()
 		err := a.live(ctx)
@@ -96,25 +96,18 @@ func (a *Agent) Run(ctx context.Context) error {
 		if err := a.setAside(); err != nil {
 			return err
 		}
-		if time.Since(since) > maxReplacePause {
-			pause = minReplacePause
+		pause, cloned := replaced.note(time.Now(), time.Since(since))
+		if cloned {
+			a.log.Error("another node uses the certificate of this one: each closes the other's log", "agent", a.name, "next_log_in", pause,
+				"hint", "find the copy, issue a certificate of its own with pando ca issue, and start it with an empty dir")
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(pause):
 		}
-		pause = min(2*pause, maxReplacePause)
 	}
 }
-
-// Pauses between logs that were replaced one soon after the other. Two
-// machines with one certificate close each other's log for ever, and each
-// time leave one behind; it must not fill their disks within minutes.
-const (
-	minReplacePause = 50 * time.Millisecond
-	maxReplacePause = 5 * time.Minute
-)
 
 // setAside keeps the old log under another name, for people, and makes room
 // for a new one.

@@ -145,3 +145,10 @@ func RefusalError(r *wire.Refused) error {
 	}
 	return fmt.Errorf("parent refused the units of WAL %s (%s): %s: %w", r.WAL, r.Code, r.Reason, kind)
 }
+
+// GapError says that no batch of this log begins where the parent resumes.
+// What travels are boundaries of batches, so the parent has others: this disk
+// was rolled back and has written as much again.
+func GapError(l event.Lane, next, found uint64) error {
+	return fmt.Errorf("%s lane: the parent resumes at %d, the next batch here begins at %d: %w", l, next, found, custody.ErrDiverged)
+}

@@ -248,8 +248,9 @@ func (k *link) send(ctx context.Context, s *transport.Session, lane event.Lane) 
 			return
 		}
 		if h.First > next {
-			k.a.log.Error("the log has a gap before what is to be sent", "lane", lane.String(), "want", next, "found", h.First)
-			s.Close("the log has a gap")
+			err := k.judge(GapError(lane, next, h.First))
+			k.a.log.Error("this log is not what the parent holds", "error", err)
+			s.Close(err.Error())
 			return
 		}
 		if h.First == next {

@@ -77,9 +77,20 @@ func (e *answerError) Hint() string {
 	case http.StatusUnprocessableEntity:
 		return e.hint
 	case http.StatusServiceUnavailable:
+		if e.hint != "" {
+			return e.hint
+		}
 		return "the roots may be electing a leader, or a majority of them is down: try again, see \"pando tree\", or read what this node knows with --stale"
 	}
-	return ""
+	return e.hint
+}
+
+// Unwrap makes a request that makes no sense a mistake in the command line.
+func (e *answerError) Unwrap() error {
+	if e.status == http.StatusBadRequest {
+		return errUsage
+	}
+	return nil
 }
 
 // final tells whether another node would say the same.
@@ -197,6 +208,11 @@ func (c *client) try(ctx context.Context, method, addr, target string) (*http.Re
 	if err != nil {
 		return nil, err
 	}
+	return c.do(req, addr)
+}
+
+// do makes one request and turns a refusal into an answerError.
+func (c *client) do(req *http.Request, addr string) (*http.Response, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		var of *url.Error
@@ -210,9 +226,12 @@ func (c *client) try(ctx context.Context, method, addr, target string) (*http.Re
 	}
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxComplaint))
-	e := &answerError{addr: addr, status: resp.StatusCode}
-	e.text, e.hint = complaint(resp, text)
-	return nil, e
+	refusal := &answerError{addr: addr, status: resp.StatusCode}
+	refusal.text, refusal.hint = complaint(resp, text)
+	if req.Method == http.MethodGet {
+		refusal.hint = "" // we know better which flag would help
+	}
+	return nil, refusal
 }
 
 // complaint is what a refusal says: {"error": …, "hint": …}, or plain text, or
@@ -230,7 +249,7 @@ func complaint(resp *http.Response, body []byte) (text, hint string) {
 		return "knows nothing of " + resp.Request.URL.Path, ""
 	}
 	if text == "" {
-		return resp.Status, ""
+		text = resp.Status
 	}
 	return text, ""
 }

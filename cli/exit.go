@@ -25,6 +25,8 @@ var (
 	// errDegraded: the command did its work, and what it looked at is not
 	// well, such as a tree that lacks a node.
 	errDegraded = errors.New("degraded")
+	// errDamaged: a file does not hold what was written into it.
+	errDamaged = errors.New("damaged")
 	// errDiffers: a replay said something else than what is recorded.
 	errDiffers = errors.New("the replay differs from what was recorded")
 )
@@ -42,6 +44,7 @@ func exitRules() []exitRule {
 		{wal.ErrCorrupt, exitIntegrity},
 		{journal.ErrDiverged, exitIntegrity},
 		{errDiffers, exitIntegrity},
+		{errDamaged, exitIntegrity},
 		{errDegraded, exitDegraded},
 		{errUsage, exitUsage},
 	}
@@ -62,7 +65,7 @@ func exitCode(err error) int {
 func exitHelp() string {
 	return fmt.Sprintf(`  %d  success
   %d  failure
-  %d  the command line or a configuration file is wrong
+  %d  the command line, a configuration file or the program's version is wrong
   %d  degraded: it works, but not all of it
   %d  stored data is damaged, or a replay of it differs`, exitOK, exitFailure, exitUsage, exitDegraded, exitIntegrity)
 }

@@ -26,7 +26,9 @@ type relayConfig struct {
 	Parents   []string       `yaml:"parents"`   // transport addresses of roots, or of relays of a higher tier
 	Tick      Duration       `yaml:"tick"`      // between steps of the detectors
 	Door      doorConfig     `yaml:"handshakes"`
-	Gossip    *gossipConfig  `yaml:"gossip"` // absent: the relay is alone in its region
+	Credit    Size           `yaml:"credit_pool"`       // bytes that all children may have on their way here
+	ChildRate Size           `yaml:"child_bytes_per_s"` // of each lane of a child, on average; 0: no limit
+	Gossip    *gossipConfig  `yaml:"gossip"`            // absent: the relay is alone in its region
 	Detectors anomaly.Config `yaml:"detectors"`
 }
 
@@ -94,7 +96,7 @@ makes it read its configuration and certificates.`,
 func loadRelay(path string, flags *roleFlags) (*relayConfig, relay.Options, error) {
 	opts := relay.DefaultOptions()
 	c := &relayConfig{Common: defaultRoleConfig(transport.RoleRelay), Log: defaultLog(),
-		Weight: opts.Weight, Tick: Duration(opts.TickEvery), Door: defaultDoor(&opts), Detectors: opts.Detectors}
+		Weight: opts.Weight, Tick: Duration(opts.TickEvery), Door: defaultDoor(&opts), Detectors: opts.Detectors, Credit: Size(opts.CreditPool)}
 	if err := loadYAML(path, c); err != nil {
 		return nil, opts, err
 	}
@@ -115,6 +117,7 @@ func loadRelay(path string, flags *roleFlags) (*relayConfig, relay.Options, erro
 	opts.Weight, opts.TickEvery, opts.Detectors = c.Weight, time.Duration(c.Tick), c.Detectors
 	c.Door.apply(&opts, faults)
 	opts.Gossip = c.Gossip.options(path, c.Common.Dir, opts.Credentials, faults)
+	opts.CreditPool, opts.ChildBytesPerS = int64(c.Credit), int64(c.ChildRate)
 	c.Log.check(faults)
 	faults.join(opts.Validate(), opts.Credentials)
 	return c, opts, faults.err()

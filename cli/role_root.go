@@ -28,8 +28,8 @@ type rootConfig struct {
 type raftConfig struct {
 	Bind            string         `yaml:"bind"`             // host:port of the Raft listener
 	Advertise       string         `yaml:"advertise"`        // the same as other roots reach it
-	BootstrapExpect int            `yaml:"bootstrap_expect"` // size of the group at its very first start
-	Servers         []serverConfig `yaml:"servers"`          // all roots, this one included
+	BootstrapExpect int            `yaml:"bootstrap_expect"` // size of the group at its very first start; 0: this root is added to a group
+	Servers         []serverConfig `yaml:"servers"`          // all roots of the first start, this one included; to join: some that there are
 	Store           string         `yaml:"store"`            // wal or bolt
 }
 
@@ -45,12 +45,17 @@ func newRootRole(e *env) *cobra.Command {
 	var flags roleFlags
 	cmd := &cobra.Command{
 		Use:   "root",
-		Short: "Run a root: settle events and keep incidents, replicated by Raft",
+		Short: "Run a root: settle events and keep incidents, replicated by Raft; manage the group",
 		Long: `Run one root of a group of one, three or five. The roots replicate by Raft what
 is settled and which incidents there are; without a majority of them nothing is
 settled, and nothing is lost. The command line is the same for the first start
-and for every restart. SIGTERM hands leadership over and stops, SIGHUP makes the
-root read its configuration and certificates again.`,
+and for every restart: bootstrap_expect counts only while the data folder is
+empty. SIGTERM hands leadership over and stops, SIGHUP makes the root read its
+configuration and certificates again. A root that was removed from its group, or
+whose program is too old for the group's state, stops with exit code 2.
+
+The commands below look at and change a running group, but for recover, which
+is for a stopped root.`,
 		Example: `  pando root --config /etc/pando/root.yaml
   pando root --config root.yaml --dir /tmp/root1`,
 		Args: cobra.NoArgs,
@@ -64,6 +69,14 @@ root read its configuration and certificates again.`,
 	}
 	addRoleFlags(cmd, &flags)
 	cmd.Flags().StringVar(&flags.listen, "listen", "", "transport address for relays, instead of the file's listen")
+	cmd.AddCommand(
+		newRootAdd(e),
+		newRootMembers(e),
+		newRootRecover(e),
+		newRootRemove(e),
+		newRootSnapshot(e),
+		newRootTransfer(e),
+	)
 	return cmd
 }
 
@@ -104,7 +117,7 @@ func (r *raftConfig) check(v *configFaults) []root.Server {
 		v.add("raft.bootstrap_expect: %d, but %d servers are listed", r.BootstrapExpect, n)
 	}
 	if len(r.Servers) == 0 && r.BootstrapExpect != 1 {
-		v.add("raft.servers: is missing; list all roots, this one included (a root alone sets bootstrap_expect: 1 instead)")
+		v.add("raft.servers: is missing; list all roots, this one included (a root alone sets bootstrap_expect: 1 instead; one that joins a group lists the roots that it has)")
 	}
 	var servers []root.Server
 	for i, s := range r.Servers {
@@ -140,13 +153,21 @@ func runRoot(ctx context.Context, e *env, flags *roleFlags, c *rootConfig, opts 
 	return rootDamage(s.run(ctx, r))
 }
 
-// rootDamage replaces the log's general advice. An agent or relay may begin a
-// new log; a root that did would have forgotten its vote and what it
-// acknowledged, and could undo what the group has committed.
+// rootDamage says what an operator can do about a root that has ended. An
+// agent or relay with a damaged log may begin a new one; a root that did would
+// have forgotten its vote and what it acknowledged, and could undo what the
+// group has committed. Removed and outdated roots must not be restarted as
+// they are, so they get the exit code that supervisors do not restart after.
 func rootDamage(err error) error {
-	if errors.Is(err, wal.ErrCorrupt) {
-		return withHint(err, "put the folder back as it was, from a copy made while this root was stopped; the other roots go on meanwhile. "+
-			"Never start a root under its old name with an empty or an older folder")
+	switch {
+	case errors.Is(err, wal.ErrCorrupt):
+		return withHint(err, "put the folder back as it was, from a copy made while this root was stopped, or exchange this root: "+
+			"\"pando root remove\", then \"pando root add\" with an empty folder. The other roots go on meanwhile. "+
+			"Never start a root that is a member with an empty or an older folder")
+	case errors.Is(err, root.ErrRemoved):
+		return &usageError{err: err, suggestion: "to bring it back, empty its data folder, set bootstrap_expect: 0, start it, and use \"pando root add\""}
+	case errors.Is(err, root.ErrLogic):
+		return &usageError{err: err, suggestion: "install the program that the other roots run, and start it again; nothing is lost"}
 	}
 	return err
 }

@@ -28,6 +28,12 @@ type node interface {
 	Health() error
 }
 
+// uploader is a node whose API takes large bodies at some patterns.
+type uploader interface {
+	// Uploads returns the most bytes of a body, by pattern.
+	Uploads() map[string]int64
+}
+
 // shell is what surrounds a role in its process: credentials, metrics, logs,
 // and the listeners for operators.
 //
@@ -78,7 +84,13 @@ func (s *shell) run(ctx context.Context, n node) error {
 	role := s.creds.Identity().Role
 	s.server.Check(ops.Check{Name: string(role), Probe: func(context.Context) error { return n.Health() }})
 	if s.api != "" {
-		s.server.Handle("/v1/", readers(n.API()))
+		api := readers(n.API())
+		s.server.Handle("/v1/", api)
+		if u, ok := n.(uploader); ok {
+			for pattern, limit := range u.Uploads() {
+				s.server.HandleUpload(pattern, limit, api)
+			}
+		}
 		s.server.Handle("POST /v1/reload", only(http.HandlerFunc(s.serveReload), transport.RoleOperator))
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -40,6 +40,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 //
 //	pando
 //	├── agent, relay, root                  a node
+//	├── root members|add|remove|…           look at the group of roots, change it
 //	├── tree, tap, incident, series         ask a running tree
 //	├── replay, wal inspect|verify|repair   look at a stopped node
 //	├── ca init|issue, gossip keygen        make certificates and keys

@@ -21,6 +21,9 @@ which are a second or two old. LAG counts events on a node that the root has not
 settled yet. SKEW is how far the node's clock is from root time, ± the bound of
 the error; Pando orders events by root time, so a skew does no harm.
 
+A node that is "cloned" shares its certificate with another one: find the copy
+and issue its own with pando ca issue.
+
 The exit code is %d if a node is not well.`, exitDegraded),
 		Example: `  pando tree --context tree.yaml
   pando tree --node 127.0.0.1:7443 -o json`,

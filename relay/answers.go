@@ -51,6 +51,7 @@ func (c *core) claimed(body []byte) error {
 			if err = u.intake.Shut(m.Settled[l], m.Chain[l]); err == nil && s != nil {
 				err = fmt.Errorf("WAL %s: %w", m.WAL, custody.ErrClosed)
 			}
+			u.beginRest()
 		case !m.Granted:
 			u.intake.Refused(m.Term)
 			c.outdated(s, m.Term, m.Known)
@@ -69,6 +70,7 @@ func (c *core) claimed(body []byte) error {
 		if err := c.cut(u); err != nil {
 			return err
 		}
+		c.forget(u)
 	}
 	if s := c.sessionOf(m.Origin, m.WAL); s != nil && m.Granted && s.fresh && m.Term == s.term {
 		c.tell(s.id, &wire.Claimed{WAL: m.WAL, Positions: m.Positions})
@@ -141,6 +143,7 @@ func (c *core) judge(j *wire.Judgement) error {
 		err = fmt.Errorf("section up to %d: %w", j.To, custody.ErrForgotten)
 	case j.Closed && !u.intake.Closed:
 		err = u.intake.Shut(j.Settled, j.Chain)
+		u.beginRest()
 		cut = noCut // fold it again as the rest
 		if s := c.sessions[u.session]; err == nil && s != nil {
 			err = fmt.Errorf("WAL %s: %w", j.Unit.WAL, custody.ErrClosed)
@@ -187,12 +190,23 @@ func (c *core) reclaim(u *unit, known bool, inForce custody.Term) {
 	}
 }
 
+// beginRest lets the next section of a closed unit begin with what is held,
+// also where the root's word does not lead up to it: the root may have
+// forgotten the WAL id, and says so only to a section. Otherwise it skips one
+// and says where it stands.
+func (u *unit) beginRest() {
+	if u.intake.Closed && len(u.intake.Held) > 0 {
+		u.intake.Cut = u.intake.Held[0].First - 1
+	}
+}
+
 // uplink takes note that the root came or went. What had no answer is said
 // again to the next root.
 func (c *core) uplink(up bool) {
 	c.up = up
 	for _, u := range c.order() {
 		u.intake.Recut()
+		u.beginRest()
 		u.inFlight = 0
 		u.learned = 0 // what was said of it may be lost
 		u.refold()

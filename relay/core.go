@@ -17,7 +17,7 @@ import (
 )
 
 // logicVersion rises whenever the same records may give other outputs.
-const logicVersion = 1
+const logicVersion = 2
 
 // Bounds of the core.
 const (
@@ -36,8 +36,10 @@ const (
 	// maxSpans bounds the batches of one section, so that a skip repeats
 	// little work.
 	maxSpans = 512
-	// expectEvery is how often changed expectations go up, in nanoseconds.
-	expectEvery = int64(5e9)
+	// expectEvery is how often changed expectations go up, in nanoseconds, with
+	// the section that changed them or soon after. What is not up when this
+	// relay dies looks new to the next one.
+	expectEvery = int64(250e6)
 	// askEvery is how often fenced units are asked for, in nanoseconds, and
 	// maxAsked how many at once.
 	askEvery = int64(2e9)

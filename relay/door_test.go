@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,6 +16,7 @@ import (
 	"pando/transport"
 	"pando/transport/ca"
 	"pando/tree/uplink"
+	"pando/tree/wire"
 )
 
 func TestDoorGivesEachItsTurn(t *testing.T) {
@@ -99,14 +101,14 @@ func (r *region) relay(name string, reg prometheus.Registerer, change func(*Opti
 
 // agents keeps uplinks of agents connected until the test's context ends, and
 // returns what tells how many of them have node as their parent.
-func (r *region) agents(ctx context.Context, all *sync.WaitGroup, n int, seeds ...string) (at func(node string) int) {
+func (r *region) agents(ctx context.Context, all *sync.WaitGroup, n int, standby bool, seeds ...string) (at func(node string) int) {
 	r.t.Helper()
 	var list []*uplink.Uplink
 	for i := range n {
 		name := fmt.Sprint("a", i)
 		t := transport.DefaultOptions()
 		t.Credentials, t.Network = r.credentials(transport.RoleAgent, name), r.net.Host(name)
-		up, err := uplink.New(uplink.Options{Self: t.Credentials.Identity(), Seeds: seeds, Transport: t, Epoch: 1, Regions: []string{"eu"},
+		up, err := uplink.New(uplink.Options{Self: t.Credentials.Identity(), Seeds: seeds, Transport: t, Epoch: 1, Regions: []string{"eu"}, Standby: standby,
 			Logger: slog.New(slog.DiscardHandler), Serve: func(ctx context.Context, s *transport.Session) {
 				for {
 					if _, err := s.ReceiveControl(ctx); err != nil {
@@ -120,6 +122,9 @@ func (r *region) agents(ctx context.Context, all *sync.WaitGroup, n int, seeds .
 		list = append(list, up)
 		all.Go(func() { _ = up.Run(ctx) })
 	}
+	if standby {
+		all.Go(func() { tell(ctx, list, seeds) })
+	}
 	return func(node string) (count int) {
 		for _, up := range list {
 			if up.Parent() == node {
@@ -127,6 +132,24 @@ func (r *region) agents(ctx context.Context, all *sync.WaitGroup, n int, seeds .
 			}
 		}
 		return count
+	}
+}
+
+// tell gives agents the directory that gossip would make of the seeds.
+func tell(ctx context.Context, list []*uplink.Uplink, seeds []string) {
+	var nodes []wire.Node
+	for _, addr := range seeds {
+		name, _, _ := strings.Cut(addr, ":")
+		nodes = append(nodes, wire.Node{Name: "eu/" + name, Region: "eu", Addr: addr, Weight: 1})
+	}
+	for ctx.Err() == nil {
+		for _, up := range list {
+			up.SetDirectory(nodes)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
 	}
 }
 
@@ -164,7 +187,7 @@ func TestSurvivorLetsAgentsInAtItsPace(t *testing.T) {
 		var all sync.WaitGroup
 		defer all.Wait()
 		defer cancel()
-		at := r.agents(ctx, &all, agents, "r1:7000", "r2:7000")
+		at := r.agents(ctx, &all, agents, false, "r1:7000", "r2:7000")
 		for at("eu/r1") < agents {
 			time.Sleep(100 * time.Millisecond)
 		}

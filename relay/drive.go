@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"pando/event"
+	"pando/internal/pack"
+	"pando/stream/anomaly"
 	"pando/tree/journal"
 	"pando/tree/wire"
 )
@@ -118,6 +120,14 @@ func Address(o journal.Output) (to Addressee, session uint64) {
 		return ToSessionEnd, session
 	}
 	return ToSession, session
+}
+
+// Finding returns the finding that an output says, if it says one.
+func Finding(o journal.Output) (f anomaly.Finding, ok bool) {
+	if o.To != toRoot || o.Kind != outFinding {
+		return f, false
+	}
+	return anomaly.ReadFinding(pack.NewReader(o.Body)), true
 }
 
 var _ journal.Core = Core{}

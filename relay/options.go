@@ -54,12 +54,20 @@ type Options struct {
 	// [transport.Options].
 	MaxPending, MaxPendingPerHost int
 
+	// CreditPool is how many bytes the children together may have on their way
+	// here, beyond the first batch of each. ChildBytesPerS is what each lane of
+	// one child may send on average; 0: as much as the disk takes.
+	CreditPool     int64
+	ChildBytesPerS int64
+
 	TickEvery    time.Duration // between ticks of the core
 	SegmentBytes int64
 	MaxBytes     int64
 	Wall         func() int64
 	Logger       *slog.Logger
 	Registerer   prometheus.Registerer
+
+	timeout time.Duration // of sessions, for tests on a machine under load; 0: the transport's own
 }
 
 // DefaultOptions returns the options of a relay but for its folder,
@@ -69,10 +77,17 @@ func DefaultOptions() Options {
 	return Options{
 		HandshakeEvery: 5 * time.Millisecond, HandshakeBurst: 200, MaxPending: t.MaxPending, MaxPendingPerHost: t.MaxPendingPerHost,
 		FS: durable.OS(), Network: transport.TCP(), Weight: 1, Detectors: anomaly.DefaultConfig(),
-		TickEvery: 100 * time.Millisecond, SegmentBytes: 64 << 20,
+		CreditPool: 256 << 20,
+		TickEvery:  100 * time.Millisecond, SegmentBytes: 64 << 20,
 		Wall: func() int64 { return time.Now().UnixNano() }, Logger: slog.New(slog.DiscardHandler),
 	}
 }
+
+const (
+	maxCreditPool = 1 << 40
+	// minChildBytesPerS lets the largest batch pass within seconds.
+	minChildBytesPerS = 64 << 10
+)
 
 // Validate reports every fault of the options at once. It opens and changes
 // nothing.
@@ -98,6 +113,12 @@ func (o *Options) Validate() error {
 	}
 	if o.MaxPending < 1 || o.MaxPendingPerHost < 1 {
 		bad("half_open: %d in all and %d of one address: give at least 1", o.MaxPending, o.MaxPendingPerHost)
+	}
+	if o.CreditPool < 0 || o.CreditPool > maxCreditPool {
+		bad("credit_pool: %d bytes are outside 0 to %d", o.CreditPool, maxCreditPool)
+	}
+	if o.ChildBytesPerS < 0 || o.ChildBytesPerS > 0 && o.ChildBytesPerS < minChildBytesPerS {
+		bad("child_bytes_per_s: %d: give 0 for no limit, or at least %d", o.ChildBytesPerS, minChildBytesPerS)
 	}
 	if o.TickEvery < time.Millisecond || o.TickEvery > time.Second {
 		bad("tick: %s is outside 1ms to 1s", o.TickEvery)

@@ -4,6 +4,7 @@ package relay
 
 import (
 	"fmt"
+	"slices"
 
 	"pando/internal/pack"
 	"pando/stream"
@@ -75,6 +76,7 @@ func (u *Outgoing) Put(o journal.Output) {
 	case outExpect:
 		r := pack.NewReader(o.Body)
 		x := wire.Expect{Unit: stream.ReadUnit(r), Term: readTerm(r), Known: anomaly.ReadExpectations(r)}
+		u.expect = slices.DeleteFunc(u.expect, func(old expectation) bool { return old.known.Unit == x.Unit })
 		u.expect = append(u.expect, expectation{x, len(o.Body)})
 	case outNamed:
 		r := pack.NewReader(o.Body)
@@ -90,14 +92,18 @@ func (u *Outgoing) request(m transport.Message) {
 	}
 }
 
-// Due is what may be sent now.
+// Due is what may be sent now. Findings go before the sections that came after
+// them, this relay's own and those of relays below.
 func (u *Outgoing) Due() []transport.Message {
 	out := u.requests
 	u.requests = nil
-	if m, ok := u.pack(); ok {
+	if m, ok := u.tell(); ok {
 		out = append(out, m)
 	}
-	if m, ok := u.tell(); ok {
+	if u.below != nil {
+		out = u.below.passUp(out)
+	}
+	if m, ok := u.pack(); ok {
 		out = append(out, m)
 	}
 	return out

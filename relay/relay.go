@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pando/event"
+	"pando/internal/ops"
 	"pando/stream/anomaly"
 	"pando/transport"
 	"pando/tree/gossip"
@@ -39,6 +40,10 @@ type Relay struct {
 	tap      tap.Hub
 	count    *metrics
 
+	reckoned Reckoning // set once, by New
+
+	credit  *pool
+	twice   ops.Seldom  // of log lines about one WAL id in two live sessions
 	crowded atomic.Bool // more batches wait for settlement than memory is meant for
 
 	mu       sync.Mutex
@@ -56,6 +61,7 @@ func New(o Options) (_ *Relay, err error) {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
 	r := &Relay{opts: o, name: o.Credentials.Identity().Node(), count: newMetrics(o.Registerer),
+		credit: newPool(transport.Credit(o.CreditPool)), twice: ops.Seldom{Every: time.Minute},
 		sessions: map[uint64]*child{}, reports: map[string]report{}}
 	r.log = o.Logger.With("node", r.name)
 	r.upstream = newUpstream(r)
@@ -123,6 +129,7 @@ func (r *Relay) openJournal(dir string) error {
 	j.View(func(journal.Core) {
 		changed = !bytes.Equal(c.config, config)
 		c.seen, c.found = r.seen, r.found
+		r.reckoned = Reckon(Core{c}, r.clock.Mono())
 	})
 	if changed {
 		_, err = j.Append(recConfig, config, false)
@@ -133,6 +140,9 @@ func (r *Relay) openJournal(dir string) error {
 func (r *Relay) transport() transport.Options {
 	t := transport.DefaultOptions()
 	t.Credentials, t.Network, t.Logger, t.Registerer = r.opts.Credentials, r.opts.Network, r.log, r.opts.Registerer
+	if r.opts.timeout > 0 {
+		t.Timeout = r.opts.timeout
+	}
 	r.clock.Wire(&t)
 	return t
 }
@@ -147,6 +157,7 @@ func (r *Relay) listen() (err error) {
 		return err
 	}
 	t.Answer = door.answer
+	t.Credit = [transport.Lanes]transport.Credit{firstCredit, firstCredit} // windows grow by what the pool has
 	r.listener, err = transport.Listen(r.opts.Listen, t)
 	return err
 }
@@ -226,6 +237,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 
 // ticks tells the core the time.
 func (r *Relay) ticks(ctx context.Context) error {
+	r.awaitTime(ctx)
 	t := time.NewTicker(r.opts.TickEvery)
 	defer t.Stop()
 	for {
@@ -233,11 +245,42 @@ func (r *Relay) ticks(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			if _, err := r.journal.Append(recTick, encodeTick(r.clock.Now()), false); err != nil && !errors.Is(err, wal.ErrFull) {
+			if _, err := r.journal.Append(recTick, encodeTick(r.now()), false); err != nil && !errors.Is(err, wal.ErrFull) {
 				return err
 			}
 		}
 	}
+}
+
+// timeGrace is how long a relay with a new log waits for root time before it
+// begins by its own clock: it may start a region that has no root yet.
+const timeGrace = 2 * time.Second
+
+// awaitTime waits until root time is known, or reckoned, or the grace is over.
+func (r *Relay) awaitTime(ctx context.Context) {
+	const pause = 5 * time.Millisecond
+	for range timeGrace / pause {
+		_, _, known := r.clock.Root()
+		if _, reckoned := r.reckoned.Now(r.clock.Mono()); known || reckoned {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// now is root time as far as it is known here.
+func (r *Relay) now() int64 {
+	if now, _, ok := r.clock.Root(); ok {
+		return now
+	}
+	if now, ok := r.reckoned.Now(r.clock.Mono()); ok {
+		return now
+	}
+	return r.opts.Wall()
 }
 
 // seen is the core's window for people who watch. It is called for every

@@ -63,6 +63,7 @@ const (
 )
 
 func (r *Relay) accept(ctx context.Context) error {
+	r.awaitTime(ctx)
 	var all sync.WaitGroup
 	defer all.Wait()
 	for {
@@ -259,7 +260,7 @@ func (r *Relay) batches(ctx context.Context, c *child, lane transport.Lane) {
 			c.s.Close(err.Error())
 			return
 		}
-		at, ok := r.append(recBatch, encodeArrival(c.id, uint8(lane), r.clock.Now(), m.Body), lane == transport.LaneCritical)
+		at, ok := r.append(recBatch, encodeArrival(c.id, uint8(lane), r.now(), m.Body), lane == transport.LaneCritical)
 		if !ok {
 			c.s.Close("this relay's log takes nothing")
 			return
@@ -273,9 +274,11 @@ func (r *Relay) batches(ctx context.Context, c *child, lane transport.Lane) {
 }
 
 // grants gives a lane's credit back for what the disk holds: the window moves
-// no faster than the disk. While too much waits for the root it does not move
+// no faster than the disk, nor than the child's quota. While too much waits for the root it does not move
 // at all, and the rest stays on the agent's disk.
 func (r *Relay) grants(ctx context.Context, c *child, lane transport.Lane) {
+	win, quota := r.credit.window(lane), quota{rate: float64(r.opts.ChildBytesPerS)}
+	defer win.close()
 	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
@@ -291,7 +294,10 @@ func (r *Relay) grants(ctx context.Context, c *child, lane transport.Lane) {
 				case <-time.After(heldPause):
 				}
 			}
-			c.s.Grant(lane, g.cost)
+			if !quota.wait(ctx, g.cost) {
+				return
+			}
+			c.s.Grant(lane, win.taken(g.cost, time.Now()))
 		}
 	}
 }
@@ -313,9 +319,10 @@ func (r *Relay) talk(ctx context.Context, c *child) {
 		case <-ctx.Done():
 			return
 		case o := <-c.out:
+			if o.Kind == wire.KindRefused {
+				r.noteRefusal(c, o.Body)
+			}
 			if o.Kind == outHangUp {
-				r.count.refused.WithLabelValues("core").Inc()
-				r.log.Warn("child refused", "child", c.s.Peer().Node(), "reason", string(o.Body))
 				select {
 				case <-ctx.Done():
 				case <-c.s.Done():

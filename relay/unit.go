@@ -272,6 +272,9 @@ func (c *core) cut(u *unit) error {
 		u.folded = u.intake.Cut
 		u.inFlight++
 		u.lastCut = c.now
+		if both := c.units[event.Unit{Origin: u.id.Origin, WAL: u.id.WAL, Lane: event.Critical}]; both != nil {
+			c.teach(both) // before what it was learnt from is settled
+		}
 		c.say(journal.Output{To: toRoot, Kind: outSection, Body: body})
 		return nil
 	}
@@ -320,7 +323,15 @@ func (u *unit) sortedPositions() []event.Position {
 // expect sends up what was learned of an origin, when something was. It
 // belongs to the origin, so the critical lane's unit speaks for both.
 func (c *core) expect(u *unit) {
-	if !c.up || u.id.Lane != event.Critical || !u.intake.Claimed || !c.due(u.expectAt, expectEvery) {
+	if u.id.Lane == event.Critical && c.due(u.expectAt, expectEvery) {
+		c.teach(u)
+	}
+}
+
+// teach sends up what was learned and is not up. What taught it is settled
+// later: so whoever takes the agent over either knows it, or is sent the events.
+func (c *core) teach(u *unit) {
+	if !c.up || !u.intake.Claimed {
 		return
 	}
 	u.expectAt = c.now

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"pando/event"
 	"pando/internal/pack"
@@ -16,20 +17,22 @@ import (
 )
 
 // claim decides who may settle both units of a WAL id. A WAL id that a newer
-// one replaced is closed, whichever of the two claims comes first.
-func (s *state) claim(relay string, m *wire.Claim) *wire.ClaimAnswer {
+// one replaced is closed, whichever of the two claims comes first. cloned tells
+// that this claim shows that the agent has a double.
+func (s *state) claim(relay string, m *wire.Claim) (a *wire.ClaimAnswer, cloned bool) {
 	s.counts.Claims++
-	a := &wire.ClaimAnswer{ID: m.ID, Origin: m.Origin, WAL: m.WAL, Term: m.Term}
+	a = &wire.ClaimAnswer{ID: m.ID, Origin: m.Origin, WAL: m.WAL, Term: m.Term}
 	o := s.originOf(m.Origin)
 	if o == nil {
 		s.counts.Origins++
-		return a
+		return a, false
 	}
 	known, closed := s.standing(m.Origin, m.WAL)
 	closes, err := o.Claim(custody.Claim{WAL: m.WAL, Opened: m.Opened, Started: m.Started, Known: known, Closed: closed})
 	a.Closed = errors.Is(err, custody.ErrClosed)
 	if closes != 0 {
 		s.closeWAL(o, m.Origin, closes)
+		cloned = o.replaced(s.now)
 	}
 	s.openWAL(o, m.Origin, m.WAL)
 	s.inherit(o, m)
@@ -45,17 +48,18 @@ func (s *state) claim(relay string, m *wire.Claim) *wire.ClaimAnswer {
 	}
 	s.origins.Set(m.Origin, o)
 	s.fillAnswer(a, o)
-	return a
+	return a, cloned
 }
 
 // originOf returns a copy of the origin that may be changed, a new one if it
-// is unknown, or nil if there are too many.
+// is unknown, or nil if there are too many, or its name could not be read back
+// from a snapshot.
 func (s *state) originOf(name string) *origin {
 	if o, ok := s.origins.Get(name); ok {
 		next := *o
 		return &next
 	}
-	if name == "" || s.origins.Len() >= MaxOrigins {
+	if name == "" || len(name) > event.MaxName || !utf8.ValidString(name) || s.origins.Len() >= MaxOrigins {
 		return nil
 	}
 	return &origin{}
@@ -89,13 +93,7 @@ func (s *state) openWAL(o *origin, name string, id event.WALID) {
 		s.setUnit(event.Unit{Origin: name, WAL: id, Lane: l}, unit{})
 	}
 	for len(o.wals) > 1 && (len(o.wals) > MaxWALs || s.units.Len() > MaxUnits) {
-		at := slices.IndexFunc(o.wals, func(w event.WALID) bool { return w != o.Current })
-		for l := range event.Lane(event.Lanes) {
-			s.units.Delete(event.Unit{Origin: name, WAL: o.wals[at], Lane: l})
-		}
-		o.wals = slices.Delete(o.wals, at, at+1)
-		o.forgotten++
-		s.counts.WALs++
+		s.forgetOne(o, name)
 	}
 }
 

@@ -23,6 +23,10 @@ import (
 //	node      name, role, region, address
 //	mark      number of voting members
 //	vote      member, number of the mark, its hash of the state there
+//	server    name, Raft address, transport address, API of a root
+//	forget    name of a root that is a member no more
+//	logic     version that is in force from the next command on
+//	restored  nothing; the state before it is that of an earlier snapshot
 const (
 	cmdClaim uint8 = iota + 1
 	cmdDigest
@@ -31,6 +35,10 @@ const (
 	cmdNode
 	cmdMark
 	cmdVote
+	cmdServer
+	cmdForget
+	cmdLogic
+	cmdRestored
 )
 
 // commandVersion is the format of all commands.
@@ -116,8 +124,8 @@ func readCommand(r *pack.Reader) (kind uint8, now int64, err error) {
 	switch {
 	case r.Err() != nil:
 		return 0, 0, fmt.Errorf("command: %w", r.Err())
-	case version != commandVersion || kind < cmdClaim || kind > cmdVote:
-		return 0, 0, fmt.Errorf("command of kind %d, version %d is unknown here: a newer member leads; upgrade this one", kind, version)
+	case version != commandVersion || kind < cmdClaim || kind > cmdRestored:
+		return 0, 0, fmt.Errorf("command of kind %d, version %d is unknown here: a newer member leads; upgrade this root's program: %w", kind, version, ErrLogic)
 	}
 	return kind, now, nil
 }

@@ -46,11 +46,12 @@ func (s *state) judge(relay string, sec *wire.Section) wire.Judgement {
 	u, ok := s.getUnit(h.Unit)
 	if authorized && h.Rest && (!ok || !u.owner.Closed) {
 		s.reclose(h.Unit.Origin, h.Unit.WAL)
-		if u, ok = s.getUnit(h.Unit); !ok {
-			j.Verdict = custody.RefuseForgotten
-		}
+		u, ok = s.getUnit(h.Unit)
 	}
 	if !ok {
+		if o, _ := s.origins.Get(h.Unit.Origin); authorized && o.forgets(h.Unit.WAL) {
+			s.giveUp(sec, &j)
+		}
 		return j
 	}
 	var lost custody.Range
@@ -79,6 +80,8 @@ func (s *state) judge(relay string, sec *wire.Section) wire.Judgement {
 		}
 		s.setUnit(h.Unit, u)
 		s.tally(&sec.Rows)
+	} else if authorized && j.Verdict != custody.RefuseDiverge {
+		s.hear(h.Unit, &u, h.To)
 	}
 	j.Closed, j.InForce, j.Settled, j.Chain = u.owner.Closed, u.owner.Term, u.owner.Settled, u.owner.Chain
 	return j
@@ -170,6 +173,8 @@ func (v *view) settledUnits(units []event.Unit) []wire.Judgement {
 		if u, ok := v.units.Get(id); ok {
 			out[i].Term, out[i].InForce, out[i].Closed = u.owner.Term, u.owner.Term, u.owner.Closed
 			out[i].Settled, out[i].Chain = u.owner.Settled, u.owner.Chain
+		} else if o, _ := v.origins.Get(id.Origin); o.forgets(id.WAL) {
+			out[i].Closed = true // and its relay says what it holds: see giveUp
 		}
 	}
 	return out

@@ -17,10 +17,6 @@ import (
 	"pando/tree/wire"
 )
 
-// logicVersion rises whenever the same commands may give another state or
-// other results. Members of one group must agree on it.
-const logicVersion = 1
-
 // ErrDiverged reports a member whose state is not the one that the majority
 // has. It must stop.
 var ErrDiverged = errors.New("state differs from the other members'")
@@ -33,6 +29,8 @@ type hooks struct {
 	Judged    func(s *wire.Section, j *wire.Judgement)
 	Marked    func(m *mark)
 	Voted     func(member string, number uint64, agrees bool)
+	Cloned    func(agent string, at consensus.At)
+	Booked    func(book []Server) // must not change the list
 }
 
 // FSM is the root's replicated state machine: units with their owners and
@@ -44,7 +42,8 @@ type hooks struct {
 // Its methods are those of [consensus.FSM]; reads are safe at any time from
 // any goroutine.
 type FSM struct {
-	hooks hooks
+	hooks  hooks
+	logics logics
 
 	mu     sync.Mutex
 	state  *state
@@ -55,12 +54,14 @@ type FSM struct {
 var _ consensus.FSM = (*FSM)(nil)
 
 // NewFSM returns an empty state machine.
-func NewFSM() (*FSM, error) {
+func NewFSM() (*FSM, error) { return newFSM(programLogics()) }
+
+func newFSM(known logics) (*FSM, error) {
 	s, err := newState()
 	if err != nil {
 		return nil, fmt.Errorf("root state: %w", err)
 	}
-	return &FSM{state: s}, nil
+	return &FSM{logics: known, state: s}, nil
 }
 
 // result is what a command gives its proposer.
@@ -86,7 +87,7 @@ func (f *FSM) Apply(at consensus.At, cmd []byte) (any, error) {
 		close(f.moved)
 		f.moved = nil
 	}
-	res, changes, err := f.step(at, kind, r)
+	res, changes, err := f.dispatch(at, kind, r)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +123,11 @@ func (f *FSM) step(at consensus.At, kind uint8, r *pack.Reader) (res result, cha
 		if err := finish(r, r.Bin("claim", maxPayload), &m); err != nil {
 			return malformed(err)
 		}
-		return result{answer: wire.Encode(s.claim(relay, &m))}, nil, nil
+		answer, cloned := s.claim(relay, &m)
+		if cloned && f.hooks.Cloned != nil {
+			f.hooks.Cloned(m.Origin, at)
+		}
+		return result{answer: wire.Encode(answer)}, nil, nil
 	case cmdDigest:
 		relay := r.String("relay", maxName)
 		sections := make([][]byte, r.Array("sections", maxSections))
@@ -161,7 +166,7 @@ func (f *FSM) step(at consensus.At, kind uint8, r *pack.Reader) (res result, cha
 		}
 		f.takeMark(members)
 		return res, nil, nil
-	default: // cmdVote; readCommand lets nothing else through
+	case cmdVote:
 		v, err := readVote(r)
 		if err == nil {
 			err = r.Done()
@@ -170,6 +175,8 @@ func (f *FSM) step(at consensus.At, kind uint8, r *pack.Reader) (res result, cha
 			return malformed(err)
 		}
 		return res, nil, f.takeVote(v)
+	default: // about the group; readCommand lets nothing else through
+		return f.stepGroup(kind, r), nil, nil
 	}
 }
 
@@ -230,13 +237,14 @@ func (f *FSM) Freeze() io.WriterTo { return f.view() }
 
 // Restore implements [consensus.FSM].
 func (f *FSM) Restore(r io.Reader) error {
-	s, err := readState(r)
+	s, err := readState(r, f.logics)
 	if err != nil {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.state, f.frozen = s, nil
+	f.booked()
 	if f.moved != nil {
 		close(f.moved)
 		f.moved = nil

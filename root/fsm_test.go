@@ -278,7 +278,76 @@ func TestLostDisksAreBounded(t *testing.T) {
 	}
 	rest := section("eu/r1", critical(agent, 1), term(1, 1), 1, 4)
 	rest.Head.Rest = true
-	s.want(s.digest("eu/r1", rest), custody.RefuseForgotten, 0)
+	s.want(s.digest("eu/r1", rest), custody.SkipClosed, 4)
+}
+
+// A relay holds the rest of a WAL id that the root has forgotten. It must be
+// told to let go, or it keeps its log for ever; what is given up is counted.
+func TestRestOfAForgottenWALIsGivenUp(t *testing.T) {
+	s := newStage(t)
+	u := critical(agent, 1)
+	s.claim("eu/r1", agent, 1, term(1, 1), 1)
+	s.want(s.digest("eu/r1", section("eu/r1", u, term(1, 1), 1, 10)), custody.Apply, 10)
+	for i := range event.WALID(MaxWALs) {
+		s.claim("eu/r2", agent, i+2, term(1, 1), uint64(i)+2)
+	}
+	if j := s.f.view().settledUnits([]event.Unit{u, critical("eu/nobody", 1), critical(agent, 99)}); !j[0].Closed || j[1].Closed || !j[2].Closed {
+		t.Fatalf("asked for a unit that is forgotten, one of an unknown agent, and one that was closed before it was known: %+v", j)
+	}
+	for _, rest := range []bool{false, true} { // its relay may not know yet that it is closed
+		given := s.f.view().counts.GivenUp
+		sec := section("eu/r1", u, term(1, 1), 11, 14)
+		sec.Head.Rest = rest
+		js := s.digest("eu/r1", sec)
+		s.want(js, custody.SkipClosed, 14)
+		if !js[0].Closed || js[0].Chain != chain(u, 14) {
+			t.Fatalf("rest %t: %+v", rest, js[0])
+		}
+		if n := s.f.view().counts.GivenUp - given; n != 4 {
+			t.Fatalf("rest %t: %d events are counted as given up, want 4", rest, n)
+		}
+	}
+	before := s.f.view().settled
+	stranger := section("eu/r1", u, term(1, 1), 15, 20)
+	s.want(s.digest("eu/r2", stranger), custody.SkipTerm, 0)
+	if v := s.f.view(); v.counts.GivenUp != 8 || v.settled != before {
+		t.Fatalf("%d events given up, %d settled; want 8, and none", v.counts.GivenUp, v.settled-before)
+	}
+	if _, ok := s.f.view().units.Get(u); ok {
+		t.Fatal("a forgotten unit came back")
+	}
+}
+
+// What is settled goes before what a relay is known to hold the rest of.
+func TestSettledWALsAreForgottenFirst(t *testing.T) {
+	s := newStage(t)
+	held, done := critical(agent, 1), critical(agent, 2)
+	s.claim("eu/r1", agent, 1, term(1, 1), 1)
+	s.claim("eu/r1", agent, 2, term(1, 1), 2)
+	s.want(s.digest("eu/r1", section("eu/r1", held, term(1, 1), 1, 10)), custody.SkipClosed, 0)
+	s.want(s.digest("eu/r1", section("eu/r1", done, term(1, 1), 1, 10)), custody.Apply, 10)
+	for i := range event.WALID(MaxWALs) - 1 {
+		s.claim("eu/r2", agent, i+3, term(1, 1), uint64(i)+3)
+	}
+	v := s.f.view()
+	if _, ok := v.units.Get(done); ok || v.counts.WALs != 1 {
+		t.Fatalf("%d WAL ids are forgotten, and not the settled one", v.counts.WALs)
+	}
+	rest := section("eu/r1", held, term(1, 1), 1, 10)
+	rest.Head.Rest = true
+	s.want(s.digest("eu/r1", rest), custody.Apply, 10)
+	if n := s.f.view().counts.GivenUp; n != 0 {
+		t.Fatalf("%d events were given up", n)
+	}
+	// Now the first is settled, too, and the next to go.
+	s.claim("eu/r2", agent, 1000, term(1, 1), 1000)
+	if _, ok := s.f.view().units.Get(held); ok {
+		t.Fatal("a WAL id whose rest is settled is kept longer than others")
+	}
+	again := restored(t, snapshot(t, s.f))
+	if again.state.sum() != s.f.state.sum() {
+		t.Fatal("another hash of the state after a restart from a snapshot")
+	}
 }
 
 func TestMalformedCommandsChangeNothing(t *testing.T) {
@@ -300,7 +369,7 @@ func TestMalformedCommandsChangeNothing(t *testing.T) {
 	if n := s.f.view().counts.Malformed; n != 2 {
 		t.Fatalf("%d malformed", n)
 	}
-	for _, cmd := range [][]byte{nil, {0xc1}, command(cmdVote+1, 0).Bytes()} {
+	for _, cmd := range [][]byte{nil, {0xc1}, command(cmdRestored+1, 0).Bytes()} {
 		if _, err := s.f.Apply(consensus.At{Index: 99}, cmd); err == nil {
 			t.Fatalf("command % x of an unknown kind was applied", cmd)
 		}

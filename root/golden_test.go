@@ -42,7 +42,7 @@ func TestGolden(t *testing.T) {
 				return
 			}
 			if got != string(text) {
-				t.Errorf("the trace differs; if it was meant to, raise logicVersion and run with -rewrite:\n%s", got)
+				t.Errorf("the trace differs; if it was meant to, add a logic; if the formats changed, run with -rewrite:\n%s", got)
 			}
 		})
 	}
@@ -73,7 +73,7 @@ func play(t *testing.T, text string) string {
 //	claim RELAY AGENT WAL SESSION OPENED
 //	digest RELAY AGENT WAL SESSION FROM TO [rest]
 //	finding RELAY NAME ENTITY PEER SECONDS-AGO [ended]
-//	pass SECONDS | tick | mark | vote MEMBER | state
+//	pass SECONDS | tick | mark | vote MEMBER | cloned | state
 func (s *stage) perform(out *strings.Builder, line string) {
 	s.t.Helper()
 	f := strings.Fields(line)
@@ -115,6 +115,8 @@ func (s *stage) perform(out *strings.Builder, line string) {
 	case "vote":
 		m := s.f.view().mark
 		s.apply(voteCommand(s.now, f[1], m.number, m.hash))
+	case "cloned":
+		fmt.Fprintf(out, "%d cloned\n", s.cloned())
 	case "state":
 		v := s.f.view()
 		sum := s.f.state.sum()

@@ -43,109 +43,57 @@ func credentials(t testing.TB, dir string, id transport.Identity) *transport.Cre
 	return c
 }
 
-// island is a network that can be cut off from the rest, in both directions
-// and for all connections at once.
-type island struct {
-	mu    sync.Mutex
-	cut   bool
-	conns map[net.Conn]struct{}
-}
-
-var errCut = errors.New("cut off by the test")
-
-func newIsland() *island { return &island{conns: map[net.Conn]struct{}{}} }
-
-func (n *island) setCut(cut bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.cut = cut
-	if cut {
-		for c := range n.conns {
-			_ = c.Close()
-		}
-		clear(n.conns)
-	}
-}
-
-func (n *island) adopt(c net.Conn, err error) (net.Conn, error) {
-	if err != nil {
-		return nil, err
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cut {
-		_ = c.Close()
-		return nil, errCut
-	}
-	n.conns[c] = struct{}{}
-	return c, nil
-}
-
-func (n *island) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	c, err := transport.TCP().Dial(ctx, addr)
-	return n.adopt(c, err)
-}
-
-func (n *island) Listen(addr string) (net.Listener, error) {
-	l, err := transport.TCP().Listen(addr)
-	if err != nil {
-		return nil, err
-	}
-	return &islandListener{l, n}, nil
-}
-
-type islandListener struct {
-	net.Listener
-	n *island
-}
-
-func (l *islandListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if c, err = l.n.adopt(c, nil); err == nil {
-			return c, nil
-		}
-	}
-}
-
 // group is three roots in this process, over real sockets and certificates.
 type group struct {
 	t       testing.TB
 	dir     string
 	ca      string
 	creds   []*transport.Credentials
+	mu      sync.RWMutex // guards roots against who reads them by at
 	roots   []*Root
 	islands []*island
 	stop    []func() error
+	done    []chan error // what Run returned
 	servers []Server
 	relays  map[string]*transport.Credentials
+	tune    func(i int, o *Options) // may be nil
 }
 
 func newGroup(t testing.TB) *group {
 	t.Helper()
-	g := &group{t: t, dir: t.TempDir(), ca: t.TempDir(), relays: map[string]*transport.Credentials{}}
+	return newTunedGroup(t, nil)
+}
+
+func newTunedGroup(t testing.TB, tune func(i int, o *Options)) *group {
+	t.Helper()
+	g := &group{t: t, dir: t.TempDir(), ca: t.TempDir(), relays: map[string]*transport.Credentials{}, tune: tune}
 	if err := ca.Init(g.ca, "test.example", time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 3 {
-		g.creds = append(g.creds, credentials(t, g.ca, transport.Identity{Role: transport.RoleRoot, Region: "core", Name: fmt.Sprintf("root-%d", i+1)}))
-		g.islands = append(g.islands, newIsland())
-		g.roots, g.stop = append(g.roots, nil), append(g.stop, nil)
-		g.open(i)
+	for range 3 {
+		g.open(g.another())
 	}
 	g.start()
 	t.Cleanup(func() { g.stopAll() })
 	return g
 }
 
+// another gives one more root its certificate and network, and returns its
+// number.
+func (g *group) another() int {
+	g.t.Helper()
+	i := len(g.roots)
+	g.creds = append(g.creds, credentials(g.t, g.ca, transport.Identity{Role: transport.RoleRoot, Region: "core", Name: fmt.Sprintf("root-%d", i+1)}))
+	g.islands = append(g.islands, newIsland())
+	g.roots, g.stop, g.done = append(g.roots, nil), append(g.stop, nil), append(g.done, nil)
+	return i
+}
+
 func (g *group) open(i int) {
 	g.t.Helper()
 	o := DefaultOptions()
 	o.Dir, o.Credentials, o.Network, o.Listen = g.data(i), g.creds[i], g.islands[i], "127.0.0.1:0"
-	o.TickEvery = 20 * time.Millisecond
+	o.TickEvery, o.PromoteAfter = 20*time.Millisecond, 100*time.Millisecond
 	o.Raft.BootstrapExpect = 3
 	o.Raft.HeartbeatTimeout, o.Raft.ElectionTimeout, o.Raft.LeaseTimeout = 200*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond
 	o.Raft.Dial = func(addr string, timeout time.Duration) (net.Conn, error) {
@@ -153,13 +101,27 @@ func (g *group) open(i int) {
 		defer cancel()
 		return g.islands[i].Dial(ctx, addr)
 	}
+	if g.tune != nil {
+		g.tune(i, &o)
+	}
 	var err error
 	if o.Raft.Listener, err = g.islands[i].Listen("127.0.0.1:0"); err != nil {
 		g.t.Fatal(err)
 	}
-	if g.roots[i], err = New(o); err != nil {
+	r, err := New(o)
+	if err != nil {
 		g.t.Fatal(err)
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.roots[i] = r
+}
+
+// at returns a root, to whoever runs beside the test.
+func (g *group) at(i int) *Root {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.roots[i]
 }
 
 func (g *group) data(i int) string { return filepath.Join(g.dir, fmt.Sprintf("root-%d", i+1)) }
@@ -175,18 +137,57 @@ func (g *group) start() {
 		if err := r.SetServers(g.servers); err != nil {
 			g.t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- r.Run(ctx) }()
-		g.stop[i] = sync.OnceValue(func() error {
-			cancel()
-			return <-done
-		})
+		g.run(i)
 	}
+}
+
+func (g *group) run(i int) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	g.done[i] = done
+	go func() { done <- g.roots[i].Run(ctx) }()
+	g.stop[i] = sync.OnceValue(func() error {
+		cancel()
+		return <-done
+	})
+}
+
+// ended waits until a root has stopped by itself, and returns why.
+func (g *group) ended(i int) error {
+	g.t.Helper()
+	select {
+	case err := <-g.done[i]:
+		g.stop[i] = func() error { return nil }
+		return err
+	case <-time.After(patience):
+		g.t.Fatalf("root %d does not stop", i+1)
+		return nil
+	}
+}
+
+// place is where a root is now.
+func (g *group) place(i int) Server {
+	return Server{Name: g.roots[i].Name(), Raft: g.roots[i].RaftAddr(), Addr: g.roots[i].Addr()}
+}
+
+// join starts one more root, which knows the group and waits to be added. The
+// group has not heard of it.
+func (g *group) join() int {
+	g.t.Helper()
+	i := g.another()
+	g.open(i)
+	if err := g.roots[i].SetServers(g.servers); err != nil {
+		g.t.Fatal(err)
+	}
+	g.run(i)
+	return i
 }
 
 // stopAll stops the followers after the leader, as an operator would.
 func (g *group) stopAll() {
+	for _, n := range g.islands {
+		n.setStalled(false)
+	}
 	for range g.roots {
 		for i, r := range g.roots {
 			if r.Leading() {

@@ -34,10 +34,18 @@ type fault struct {
 //	GET /v1/units, /v1/series         what is settled, and what it adds up to
 //	GET /v1/ledger                    what was accepted, settled, held, dropped; at the leader
 //	GET /v1/tap?entity=&signal=       what is settled and found, live
+//	GET /v1/root/members              the roots; at the leader
+//
+// And, at the leader, for operators only:
+//
+//	POST /v1/root/members                  add a root: {"name", "raft", "addr", "api"}
+//	DELETE /v1/root/members/{name}?force=  remove it
+//	POST /v1/root/transfer                 hand leadership over: {"name"}, which may be empty
+//	GET, POST /v1/root/snapshot            save the state, put it back
 //
 // Reads are linearizable, at whichever root, and fail with 503 without a
-// quorum; stale=true reads what this root has. A follower sends a request for
-// the tree to the leader.
+// quorum; stale=true reads what this root has. A follower redirects what only
+// the leader serves.
 func (r *Root) API() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, r.State()) })
@@ -65,6 +73,7 @@ func (r *Root) API() http.Handler {
 		}
 	})
 	mux.Handle("GET /v1/tap", &r.tap)
+	r.groupAPI(mux)
 	return mux
 }
 
@@ -93,11 +102,7 @@ func (r *Root) atLeader(serve http.HandlerFunc) http.HandlerFunc {
 			serve(w, q)
 			return
 		}
-		if leader, ok := r.link.leader(); ok && leader.API != "" {
-			http.Redirect(w, q, leader.API+q.URL.RequestURI(), http.StatusTemporaryRedirect)
-			return
-		}
-		r.writeFault(w, ErrNoLeader)
+		r.sendToLeader(w, q)
 	}
 }
 

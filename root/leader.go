@@ -4,6 +4,7 @@ package root
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"pando/internal/pack"
@@ -56,7 +57,10 @@ func (r *Root) lead(ctx context.Context) {
 			stop, done = cancel, ended
 			go func() {
 				defer close(ended)
+				var wg sync.WaitGroup
+				wg.Go(func() { r.steward(term) })
 				r.chores(term)
+				wg.Wait()
 			}()
 		}
 	}

@@ -99,12 +99,8 @@ func (l *link) leader() (Server, bool) {
 // connect dials the leader and uses the session until it ends or another
 // leads.
 func (l *link) connect(ctx context.Context, leader Server) {
-	l.mu.Lock()
-	l.term++
-	term := transport.Term{Epoch: l.epoch, Session: l.term}
-	l.mu.Unlock()
 	dctx, cancel := context.WithTimeout(ctx, linkDial)
-	s, err := transport.Dial(dctx, leader.Addr, transport.Hello{Term: term, Want: leader.Name}, l.r.topts)
+	s, err := transport.Dial(dctx, leader.Addr, transport.Hello{Term: l.nextTerm(), Want: leader.Name}, l.r.topts)
 	cancel()
 	if err != nil {
 		l.r.log.Debug("the leader is not reachable", "leader", leader.Name, "error", err)
@@ -161,17 +157,30 @@ func (l *link) receive(ctx context.Context, s *transport.Session) {
 
 // tell sends this root's status to the leader; it may be missed.
 func (l *link) tell(ctx context.Context, n status.Node) {
+	doc, err := json.Marshal(status.Report{Node: n})
+	if err != nil || len(doc) > wire.MaxStatus {
+		return
+	}
+	l.send(ctx, wire.Encode(&wire.Status{JSON: doc}))
+}
+
+// send sends the leader a message that may be lost: the next one comes soon.
+func (l *link) send(ctx context.Context, m transport.Message) {
 	l.mu.Lock()
 	s := l.session
 	l.mu.Unlock()
 	if s == nil {
 		return
 	}
-	doc, err := json.Marshal(status.Report{Node: n})
-	if err != nil || len(doc) > wire.MaxStatus {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, linkDial)
 	defer cancel()
-	_ = s.SendControl(ctx, wire.Encode(&wire.Status{JSON: doc})) // the next one comes soon
+	_ = s.SendControl(ctx, m)
+}
+
+// nextTerm is the term of the next session of this root.
+func (l *link) nextTerm() transport.Term {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.term++
+	return transport.Term{Epoch: l.epoch, Session: l.term}
 }

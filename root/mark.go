@@ -59,11 +59,12 @@ func (f *FSM) takeMark(members int) {
 	}
 }
 
-// takeVote counts a vote on the present mark; a late one is dropped.
+// takeVote counts a vote on the present mark; a late one, or one on no mark,
+// is dropped.
 func (f *FSM) takeVote(v vote) error {
 	m := &f.state.mark
 	at, voted := slices.BinarySearchFunc(m.votes, v.member, func(v vote, name string) int { return strings.Compare(v.member, name) })
-	if v.number != m.number || voted || len(m.votes) >= maxMembers {
+	if m.number == 0 || v.number != m.number || voted || len(m.votes) >= maxMembers {
 		return nil
 	}
 	m.votes = slices.Insert(slices.Clone(m.votes), at, v)
@@ -103,6 +104,8 @@ func (s *state) sum() event.Hash {
 	w.Bin(s.output[:])
 	w.Uint(s.count)
 	w.Uint(s.settled)
+	w.Uint(s.logic)
+	s.appendGroup(w)
 	for _, n := range s.counts.list() {
 		w.Uint(*n)
 	}

@@ -50,6 +50,8 @@ func newMetrics(reg prometheus.Registerer, r *Root) *metrics {
 		gauge("incidents_open", "Incidents that are open.", func(v *view) float64 { return float64(v.openIncidents()) }),
 		gauge("units", "Units in the state.", func(v *view) float64 { return float64(v.units.Len()) }),
 		gauge("agents", "Agents in the state.", func(v *view) float64 { return float64(v.origins.Len()) }),
+		gauge("origins_cloned", "Agents whose certificate another node seems to use.", func(v *view) float64 { return float64(v.cloned(r.time.Now())) }),
+		gauge("events_given_up", "Events of WAL ids that were forgotten: at most so many are lost.", func(v *view) float64 { return float64(v.counts.GivenUp) }),
 		gauge("series", "Series in the state.", func(v *view) float64 { return float64(v.series.Len()) }),
 		gauge("series_folded", "Rows that went to __other__ for want of room.", func(v *view) float64 { return float64(v.counts.FoldedSeries) }))
 	return m

@@ -46,7 +46,7 @@ type observer struct {
 func newObserver(r *Root) *observer { return &observer{r: r, marks: make(chan mark, 1)} }
 
 func (o *observer) hooks() hooks {
-	return hooks{Committed: o.committed, Changed: o.changed, Judged: o.judged, Marked: o.marked, Voted: o.voted}
+	return hooks{Committed: o.committed, Changed: o.changed, Judged: o.judged, Marked: o.marked, Voted: o.voted, Cloned: o.cloned, Booked: o.r.turn}
 }
 
 // isNews tells what happens from what a restart applies again.
@@ -160,7 +160,7 @@ func (o *observer) judged(s *wire.Section, j *wire.Judgement) {
 
 // marked asks for this member's vote on a mark.
 func (o *observer) marked(m *mark) {
-	if !o.isNews(m.index) {
+	if !o.isNews(m.index) || !o.r.votes() {
 		return
 	}
 	select {
@@ -177,6 +177,15 @@ func (o *observer) voted(name string, number uint64, agrees bool) {
 	}
 	o.r.count.disagreed.Inc()
 	o.r.log.Error("a member's state differs from this one's", "member", name, "mark", number)
+}
+
+// cloned is the alarm for an agent that has a double.
+func (o *observer) cloned(agent string, at consensus.At) {
+	if !o.isNews(at.Index) || !o.r.leading.Load() {
+		return
+	}
+	o.r.log.Error("another node uses the certificate of this agent: each closes the other's log", "agent", agent,
+		"hint", "find the copy, issue a certificate of its own with pando ca issue, and start it with an empty dir")
 }
 
 // claimed takes note of a claim's answer.

@@ -31,10 +31,11 @@ type Options struct {
 	Network     transport.Network      // of the sessions; Raft has its own, see Raft.Dial
 	Listen      string                 // transport address for relays and other roots
 
-	// Servers are all roots of the group, this one included. It may be left
-	// to [Root.SetServers], for addresses that are known only once all of
-	// them listen. The list is what the group starts with, and where this
-	// member looks the others' addresses up.
+	// Servers are all roots with which the group starts, this one included,
+	// or, if this one is to join a group (Raft.BootstrapExpect is 0), some
+	// that are members. It may be left to [Root.SetServers], for addresses
+	// that are known only once all of them listen. Once the group runs, its
+	// address book says where the members are.
 	Servers []Server
 
 	// Raft is the consensus module's part: Bind, Advertise, BootstrapExpect,
@@ -46,12 +47,19 @@ type Options struct {
 	// some are open.
 	TickEvery time.Duration
 
+	// A root that was added gets its vote when it has been at most
+	// PromoteLag entries behind the leader for PromoteAfter.
+	PromoteLag   uint64
+	PromoteAfter time.Duration
+
 	// Wall reads this machine's own clock, nanoseconds since the Unix epoch.
 	// The first leader's is root time; later leaders move from the root time
 	// that they knew towards theirs.
 	Wall       func() int64
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
+
+	logics logics // if set by a test, instead of the program's
 }
 
 // DefaultOptions returns the options of a root but for its folder,
@@ -59,6 +67,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		FS: durable.OS(), Network: transport.TCP(), Raft: consensus.DefaultOptions(), TickEvery: time.Second,
+		PromoteLag: 250, PromoteAfter: 5 * time.Second,
 		Wall: func() int64 { return time.Now().UnixNano() }, Logger: slog.New(slog.DiscardHandler),
 	}
 }
@@ -93,20 +102,31 @@ func (o *Options) Validate() error {
 	if o.TickEvery < minTick || o.TickEvery > maxTick {
 		bad("tick every: %s is outside %s to %s", o.TickEvery, minTick, maxTick)
 	}
+	if o.PromoteAfter <= 0 {
+		bad("promote after: %s is not positive", o.PromoteAfter)
+	}
 	if len(o.Servers) > 0 {
-		if err := checkServers(o.Servers, self); err != nil {
+		if err := checkServers(o.Servers, self, o.Raft.BootstrapExpect == 0); err != nil {
 			faults = append(faults, err)
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// checkServers checks a list of roots that must contain self.
-func checkServers(servers []Server, self string) error {
+func (o *Options) knownLogics() logics {
+	if o.logics != nil {
+		return o.logics
+	}
+	return programLogics()
+}
+
+// checkServers checks a list of roots, which must contain self unless it joins
+// their group.
+func checkServers(servers []Server, self string, joins bool) error {
 	if len(servers) > maxMembers {
 		return fmt.Errorf("servers: %d are more than %d", len(servers), maxMembers)
 	}
-	seen, found := map[string]bool{}, false
+	seen, found := map[string]bool{}, joins
 	for _, s := range servers {
 		if s.Name == "" || s.Raft == "" || s.Addr == "" {
 			return fmt.Errorf("servers: %q: name, raft address and transport address must all be set", s.Name)

@@ -37,6 +37,7 @@ func appendUnit(w *pack.Writer, id event.Unit, u *unit) {
 	w.Uint(u.folded)
 	w.Uint(u.unsummed)
 	u.sum.Append(w)
+	w.Uint(u.heard)
 	w.Int(u.at)
 }
 
@@ -47,7 +48,8 @@ func (s *state) readUnits(r *pack.Reader) {
 		u := &unit{owner: readOwner(r), events: r.Uint("events", math.MaxUint64), heartbeats: r.Uint("heartbeats", math.MaxUint64),
 			losses: r.Uint("losses", math.MaxUint64), forfeited: r.Uint("forfeited", math.MaxUint64), lost: readLosses(r),
 			estate: estate{r.Uint("estate", math.MaxUint64), r.Uint("unread", math.MaxUint64), r.Uint("reread", math.MaxUint64)},
-			folded: r.Uint("folded", math.MaxUint64), unsummed: r.Uint("unsummed", math.MaxUint64), sum: exact.Read(r, "sum"), at: r.Int("changed")}
+			folded: r.Uint("folded", math.MaxUint64), unsummed: r.Uint("unsummed", math.MaxUint64), sum: exact.Read(r, "sum"),
+			heard: r.Uint("heard", math.MaxUint64), at: r.Int("changed")}
 		if i > 0 && last.Compare(id) >= 0 {
 			r.Fail("units", fmt.Errorf("%s is not behind %s", id, last))
 		}
@@ -78,6 +80,11 @@ func appendOrigin(w *pack.Writer, name string, o *origin) {
 		}
 	}
 	w.Bin(o.expect)
+	w.Array(len(o.replacements))
+	for _, at := range o.replacements {
+		w.Int(at)
+	}
+	w.Int(o.cloned)
 }
 
 func (s *state) readOrigins(r *pack.Reader) {
@@ -123,6 +130,10 @@ func readOrigin(r *pack.Reader) *origin {
 		}
 		o.expect = slices.Clone(b)
 	}
+	for n := r.Array("replacements", cloneReplacements); n > 0 && r.Err() == nil; n-- {
+		o.replacements = append(o.replacements, r.Int("replaced"))
+	}
+	o.cloned = r.Int("cloned")
 	return o
 }
 

@@ -24,12 +24,15 @@ var (
 	ErrNoLeader = errors.New("no leader is reachable: is a majority of the roots up?")
 )
 
-// Kinds of messages between roots, beside those of package wire. They travel
-// inside wire.Forward, as relays' requests do.
+// Kinds of messages between roots, beside those of package wire. The
+// first three travel inside wire.Forward, as relays' requests do.
 const (
-	kindVote       uint8 = 200 + iota // id, mark, hash; answered by wire.Done
-	kindRead                          // id: confirm that you lead
-	kindReadAnswer                    // id, index that a read must have seen
+	kindVote           uint8 = 200 + iota // id, mark, hash; answered by wire.Done
+	kindRead                              // id: confirm that you lead
+	kindReadAnswer                        // id, index that a read must have seen
+	kindPulse                             // see pulse; not answered
+	kindStanding                          // id: am I a member
+	kindStandingAnswer                    // id, whether, index of the configuration that says so
 )
 
 // Pauses between attempts at one request: the first covers a busy moment, the

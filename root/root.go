@@ -27,7 +27,6 @@ package root
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -72,13 +71,17 @@ type Root struct {
 	requestID atomic.Uint64
 	live      atomic.Uint64 // entries above this index are news here, not a replay
 	stopping  atomic.Bool
+	booked    atomic.Pointer[[]Server] // the address book; its list is never changed
+	removed   chan error               // capacity 1: this root is no member any more
+	changing  chan struct{}            // capacity 1: held while members or the state are changed
 
-	mu       sync.Mutex
-	servers  []Server
-	children map[*child]struct{}
-	statuses map[string]heard // by node
-	news     chan struct{}    // closed when the directory may have changed
-	serversC chan struct{}    // capacity 1: servers were set
+	mu         sync.Mutex
+	configured []Server
+	children   map[*child]struct{}
+	statuses   map[string]heard // by node
+	pulses     map[string]pulse // by root; at most maxMembers
+	news       chan struct{}    // closed when the directory may have changed
+	serversC   chan struct{}    // capacity 1: servers were set
 }
 
 // New opens the folder and both listeners, so that their addresses are known.
@@ -89,8 +92,8 @@ func New(o Options) (_ *Root, err error) {
 	}
 	r := &Root{
 		opts: o, self: o.Credentials.Identity(), time: &rootTime{wall: o.Wall}, started: time.Now(),
-		servers: slices.Clone(o.Servers), children: map[*child]struct{}{}, statuses: map[string]heard{},
-		news: make(chan struct{}), serversC: make(chan struct{}, 1),
+		configured: slices.Clone(o.Servers), children: map[*child]struct{}{}, statuses: map[string]heard{}, pulses: map[string]pulse{},
+		news: make(chan struct{}), serversC: make(chan struct{}, 1), removed: make(chan error, 1), changing: make(chan struct{}, 1),
 	}
 	r.name = r.self.Node()
 	r.log = o.Logger.With("node", r.name)
@@ -99,12 +102,12 @@ func New(o Options) (_ *Root, err error) {
 	if err := o.FS.MkdirAll(o.Dir); err != nil {
 		return nil, fmt.Errorf("root: %w", err)
 	}
-	r.clock, err = rootclock.New(rootclock.Options{Dir: o.Dir, FS: o.FS, Wall: r.time.Now, Root: true, Logger: r.log})
+	r.clock, err = rootclock.New(rootclock.Options{Dir: o.Dir, FS: o.FS, Wall: r.time.Now, Root: r.time.Root, Logger: r.log})
 	if err != nil {
 		return nil, fmt.Errorf("root: %w", err)
 	}
 	r.time.use(r.clock)
-	if r.fsm, err = NewFSM(); err != nil {
+	if r.fsm, err = newFSM(o.knownLogics()); err != nil {
 		return nil, err
 	}
 	r.count = newMetrics(o.Registerer, r)
@@ -146,36 +149,11 @@ func (r *Root) raftOptions() consensus.Options {
 	c.Logger, c.Registerer = r.log, r.opts.Registerer
 	c.TLSServer = rootsOnly(r.opts.Credentials.ServerConfig(raftProtocol))
 	c.TLSClient = rootsOnly(r.opts.Credentials.ClientConfig(raftProtocol))
-	c.Address = func(id string) (string, bool) {
-		s, ok := r.server(id)
-		return s.Raft, ok
-	}
-	c.Servers = members(r.opts.Servers)
-	return c
-}
-
-// rootsOnly makes a configuration refuse peers that are no roots.
-func rootsOnly(c *tls.Config) *tls.Config {
-	verify := c.VerifyConnection
-	c.VerifyConnection = func(state tls.ConnectionState) error {
-		if err := verify(state); err != nil {
-			return err
-		}
-		peer, err := transport.ParseIdentity(state.PeerCertificates[0])
-		if err == nil && peer.Role != transport.RoleRoot {
-			err = fmt.Errorf("%w: %s speaks Raft, only roots may", transport.ErrIdentity, peer)
-		}
-		return err
+	c.Addresses, c.Verify = r.raftAddresses, isMember
+	if c.BootstrapExpect > 0 {
+		c.Servers = members(r.opts.Servers)
 	}
 	return c
-}
-
-func members(servers []Server) []consensus.Server {
-	var out []consensus.Server
-	for _, s := range servers {
-		out = append(out, consensus.Server{ID: s.Name, Addr: s.Raft})
-	}
-	return out
 }
 
 // Name is the root's node name.
@@ -198,41 +176,6 @@ func (r *Root) Leader() string {
 // Tap is this root's live stream of settled sections and findings.
 func (r *Root) Tap() *tap.Hub { return &r.tap }
 
-// SetServers gives the group's members and where they are now. Until the
-// group has begun, every member must be given the same names.
-func (r *Root) SetServers(servers []Server) error {
-	if err := checkServers(servers, r.name); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	r.servers = slices.Clone(servers)
-	r.mu.Unlock()
-	select {
-	case r.serversC <- struct{}{}:
-	default:
-	}
-	r.directoryChanged()
-	return nil
-}
-
-// Servers returns the group's members as they are known here.
-func (r *Root) Servers() []Server {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.servers)
-}
-
-func (r *Root) server(name string) (Server, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, s := range r.servers {
-		if s.Name == name {
-			return s, true
-		}
-	}
-	return Server{}, false
-}
-
 // Close releases what New took when Run is never called.
 func (r *Root) Close() error { return errors.Join(r.node.Close(), r.listener.Close()) }
 
@@ -248,13 +191,17 @@ func (r *Root) Run(ctx context.Context) error {
 	parts, stopParts := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopParts(nil)
 	var wg sync.WaitGroup
-	for _, part := range []func(context.Context){r.begin, r.accept, r.link.run, r.lead, r.rehome, r.vote, r.report, r.grants} {
+	for _, part := range []func(context.Context){r.begin, r.accept, r.link.run, r.lead, r.rehome, r.vote, r.report, r.grants, r.beat, r.stand} {
 		wg.Go(func() { part(parts) })
 	}
 	r.log.Info("root runs", "address", r.Addr(), "raft", r.RaftAddr())
 	var err error
 	select {
 	case err = <-ended:
+	case err = <-r.removed:
+		r.stopping.Store(true)
+		stopNode()
+		err = errors.Join(err, <-ended)
 	case <-ctx.Done():
 		r.stopping.Store(true)
 		r.lastMark(parts)
@@ -288,8 +235,11 @@ func (r *Root) begin(ctx context.Context) {
 		}
 	}
 	r.live.Store(r.node.Stats().LastIndex)
+	if r.opts.Raft.BootstrapExpect == 0 && r.node.Stats().LastIndex == 0 {
+		r.log.Info("this root waits to be added to a group: pando root add", "name", r.name, "raft", r.RaftAddr())
+	}
 	for {
-		servers := members(r.Servers())
+		servers := members(r.Configured())
 		if len(servers) == 0 && r.opts.Raft.BootstrapExpect == 1 {
 			servers = []consensus.Server{{ID: r.name, Addr: r.RaftAddr()}}
 		}

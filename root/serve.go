@@ -126,6 +126,12 @@ func (c *child) dispatch(ctx context.Context, j *job) error {
 	case k == wire.KindStatus:
 		j.grant()
 		return c.r.hear(c.peer, j.m.Body)
+	case k == kindPulse && c.peer.Role == transport.RoleRoot:
+		j.grant()
+		return c.r.feel(c.peer.Node(), j.m.Body)
+	case k == kindStanding && c.peer.Role == transport.RoleRoot:
+		j.grant()
+		return c.sayStanding(ctx, j.m.Body)
 	case k == wire.KindForward && c.peer.Role == transport.RoleRoot:
 		queue = c.forwards.jobs
 	case k == wire.KindForward && c.peer.Role == transport.RoleRelay:

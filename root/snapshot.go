@@ -22,7 +22,7 @@ import (
 // keys, then the graph and the incidents in their own formats. Equal states
 // have equal bytes.
 const (
-	snapshotFormat = 1
+	snapshotFormat = 2
 	// maxSnapshot ends the reading of a stream that does not end. A state of
 	// ten thousand agents takes some 100 MB.
 	maxSnapshot = 16 << 30
@@ -56,7 +56,7 @@ func (v *view) WriteTo(out io.Writer) (int64, error) {
 	c := &chunked{w: pack.NewWriter(), out: out}
 	w := c.w
 	w.Uint(snapshotFormat)
-	w.Uint(logicVersion)
+	w.Uint(v.logic)
 	v.header.append(w)
 	w.Array(v.units.Len())
 	v.units.Ascend(func(id event.Unit, u *unit) bool { appendUnit(w, id, u); c.flush(flushAt); return c.err == nil })
@@ -82,8 +82,8 @@ func (v *view) WriteTo(out io.Writer) (int64, error) {
 }
 
 // readState reads what WriteTo wrote, and checks it: the bytes may come from
-// another member.
-func readState(in io.Reader) (*state, error) {
+// another member, and be of a logic that is not known here.
+func readState(in io.Reader, known logics) (*state, error) {
 	b, err := io.ReadAll(io.LimitReader(in, maxSnapshot+1))
 	if err != nil {
 		return nil, fmt.Errorf("read snapshot: %w", err)
@@ -96,9 +96,15 @@ func readState(in io.Reader) (*state, error) {
 		return nil, err
 	}
 	r := pack.NewReader(b)
-	format, logic := r.Uint("format", math.MaxUint32), r.Uint("logic version", math.MaxUint32)
-	if r.Err() == nil && (format != snapshotFormat || logic != logicVersion) {
-		return nil, fmt.Errorf("format %d with logic %d, this program has %d with %d: %w", format, logic, snapshotFormat, logicVersion, ErrSnapshot)
+	format := r.Uint("format", math.MaxUint32)
+	s.logic = r.Uint("logic version", math.MaxUint32)
+	if r.Err() == nil && format != snapshotFormat {
+		return nil, fmt.Errorf("format %d, this program has %d: %w", format, snapshotFormat, ErrSnapshot)
+	}
+	if r.Err() == nil {
+		if err := known.check(s.logic); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
+		}
 	}
 	s.header.read(r)
 	s.readUnits(r)
@@ -124,6 +130,7 @@ func (h *header) append(w *pack.Writer) {
 	w.Uint(h.count)
 	w.Bin(h.output[:])
 	h.mark.append(w)
+	h.appendGroup(w)
 	w.Int(h.expired)
 	w.Uint(h.changed)
 	w.Uint(h.settled)
@@ -137,6 +144,7 @@ func (h *header) read(r *pack.Reader) {
 	h.now, h.index, h.count = r.Int("now"), r.Uint("index", math.MaxUint64), r.Uint("count", math.MaxUint64)
 	readHash(r, &h.output)
 	h.mark.read(r)
+	h.readGroup(r)
 	h.expired, h.changed, h.settled = r.Int("expired"), r.Uint("changed", math.MaxUint64), r.Uint("settled", math.MaxUint64)
 	for _, n := range h.counts.list() {
 		*n = r.Uint("counter", math.MaxUint64)

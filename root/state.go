@@ -23,8 +23,8 @@ const (
 	// MaxOrigins bounds the agents that are known.
 	MaxOrigins = 1 << 16
 	// MaxWALs bounds the WAL ids that are remembered of one agent: so many
-	// lost disks. A WAL id that is forgotten can settle nothing any more.
-	// Beyond MaxUnits in all, an agent's WAL id that is not in force is
+	// lost disks. A WAL id that is forgotten can settle nothing any more; one
+	// that is settled goes first. Beyond MaxUnits in all, an agent's WAL id that is not in force is
 	// forgotten as soon as it gets a new one.
 	MaxWALs  = 64
 	MaxUnits = 1 << 20
@@ -67,7 +67,8 @@ type unit struct {
 	folded     uint64 // events whose series went to __other__ at the relay
 	unsummed   uint64 // events whose value adds nothing to sum
 	sum        exact.Sum
-	at         int64 // root time of the last change
+	heard      uint64 // last sequence of the sections that could not be applied
+	at         int64  // root time of the last change
 }
 
 // origin is the state of one agent. It is a value.
@@ -79,6 +80,9 @@ type origin struct {
 	forgotten uint64                   // WAL ids beyond those
 	positions [event.Lanes][]placement // sorted by source and file
 	expect    []byte                   // encoded anomaly.Expectations, or nil
+
+	replacements []int64 // root times at which the WAL id in force was replaced; the newest cloneReplacements
+	cloned       int64   // root time of the last one that says that the agent has a double, or 0
 }
 
 // placement is a position and when it was last moved, in root time.
@@ -124,11 +128,12 @@ type Counters struct {
 	Expectations uint64                              `json:"expectations_refused"`
 	Nodes        uint64                              `json:"nodes_refused"`
 	Forfeited    uint64                              `json:"events_forfeited"` // settled once, unknown to a restored root, and held by nobody
+	GivenUp      uint64                              `json:"events_given_up"`  // of WAL ids that were forgotten; at most so many are lost
 }
 
 // list is the counters in the order of the snapshot's format.
 func (c *Counters) list() []*uint64 {
-	out := []*uint64{&c.Claims, &c.Refused, &c.Malformed, &c.FoldedSeries, &c.Origins, &c.WALs, &c.Positions, &c.Expectations, &c.Nodes, &c.Forfeited}
+	out := []*uint64{&c.Claims, &c.Refused, &c.Malformed, &c.FoldedSeries, &c.Origins, &c.WALs, &c.Positions, &c.Expectations, &c.Nodes, &c.Forfeited, &c.GivenUp}
 	for i := range c.Sections {
 		out = append(out, &c.Sections[i])
 	}
@@ -146,6 +151,10 @@ type header struct {
 	changed uint64 // changes of incidents ever
 	settled uint64 // events ever, heartbeats included
 	counts  Counters
+	logic   uint64 // version in force; see logic
+	// restores counts how often the state was put back to a snapshot.
+	restores uint64
+	book     []Server // the roots, by name; replaced, never changed
 	// Both are only appended to and cut at the front, so a copy of the slice
 	// header is a frozen copy.
 	changes   []Change
@@ -203,6 +212,7 @@ func newState() (*state, error) {
 		return nil, err
 	}
 	return &state{
+		header:  header{logic: firstLogic},
 		units:   cow.NewMap[event.Unit, *unit](hashUnit, event.Unit.Compare),
 		origins: cow.NewMap[string, *origin](cow.HashString, strings.Compare),
 		series:  cow.NewMap[stream.Series, *total](hashSeries, stream.Series.Compare),

@@ -35,6 +35,25 @@ func (t *rootTime) Now() int64 {
 	return t.nowLocked(t.wall())
 }
 
+// Root is root time with the bound of its error, for those below. While no
+// leader was heard of it is unknown: this member's own clock may be minutes
+// from what the group goes by, and a child would believe it.
+func (t *rootTime) Root() (now, bound int64, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.leading {
+		return t.nowLocked(t.wall()), 0, true
+	}
+	if t.clock == nil {
+		return 0, 0, false
+	}
+	m, ok := t.clock.Mapping()
+	if !ok {
+		return 0, 0, false
+	}
+	return m.Point(t.clock.Mono()), m.Bound, true
+}
+
 func (t *rootTime) nowLocked(local int64) int64 {
 	if !t.leading && t.clock != nil {
 		if m, ok := t.clock.Mapping(); ok {

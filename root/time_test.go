@@ -18,7 +18,7 @@ func TestRootTimeGoesOnUnderTheNextLeader(t *testing.T) {
 	const ahead = int64(5e9)
 	wall := epoch
 	rt := &rootTime{wall: func() int64 { return wall }}
-	c, err := rootclock.New(rootclock.Options{Dir: t.TempDir(), FS: durable.OS(), Wall: rt.Now, Root: true, Logger: slog.New(slog.DiscardHandler)})
+	c, err := rootclock.New(rootclock.Options{Dir: t.TempDir(), FS: durable.OS(), Wall: rt.Now, Root: rt.Root, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,7 @@ const (
 	stateLive    = "live"
 	stateSilent  = "silent"
 	stateUnknown = "unknown" // nobody had time to report to this leader yet
+	stateCloned  = "cloned"  // another node uses its certificate, whichever of the two reports
 )
 
 // heard is a report and when it came, on this process's clock.
@@ -118,7 +119,7 @@ func folderBytes(dir string) (n int64) {
 // Reports come to the leader; another root knows only of itself and of what
 // was ever registered.
 func (r *Root) Tree() Tree {
-	v := r.fsm.view()
+	v, now := r.fsm.view(), r.time.Now()
 	b := treeBuilder{nodes: map[string]status.Node{}}
 	b.fallback(r.Status())
 	absent := stateSilent
@@ -128,9 +129,15 @@ func (r *Root) Tree() Tree {
 	r.mu.Lock()
 	list := slices.Collect(maps.Values(r.statuses))
 	r.mu.Unlock()
+	// A root that was removed is no part of the tree, though it has reported.
+	servers := r.Servers()
+	list = slices.DeleteFunc(list, func(h heard) bool {
+		_, member := find(servers, h.report.Node.Name)
+		return h.report.Node.Role == string(transport.RoleRoot) && !member
+	})
 	slices.SortFunc(list, func(x, y heard) int { return strings.Compare(x.report.Node.Name, y.report.Node.Name) })
 	b.reports(list)
-	for _, s := range r.Servers() {
+	for _, s := range servers {
 		region, _ := splitNode(s.Name)
 		b.fallback(status.Node{Name: s.Name, Role: string(transport.RoleRoot), Region: region, Address: s.Addr, API: s.API, State: absent})
 	}
@@ -141,6 +148,9 @@ func (r *Root) Tree() Tree {
 	v.origins.Ascend(func(name string, o *origin) bool {
 		region, _ := splitNode(name)
 		b.fallback(status.Node{Name: name, Role: string(transport.RoleAgent), Region: region, Parent: o.relay, WAL: o.Current.String(), State: absent, AsOf: o.at})
+		if o.isCloned(now) {
+			b.set(name, stateCloned)
+		}
 		return true
 	})
 	return Tree{Leader: r.Leader(), Nodes: b.sorted()}
@@ -154,6 +164,13 @@ func (b *treeBuilder) fallback(n status.Node) {
 	if _, ok := b.nodes[n.Name]; !ok {
 		b.nodes[n.Name] = n
 	}
+}
+
+// set gives a node another state.
+func (b *treeBuilder) set(name, state string) {
+	n := b.nodes[name]
+	n.State = state
+	b.nodes[name] = n
 }
 
 // reports adds nodes that report on themselves, and then their children, who

@@ -28,8 +28,9 @@ const (
 	stopTimeout = 5 * time.Second
 	// maxHeaderBytes is ample for an operator's client; Go's default is 1 MiB.
 	maxHeaderBytes = 64 << 10
-	// MaxBody is the most bytes a request's body may have. What is posted
-	// here are acknowledgements and settings, never telemetry.
+	// MaxBody is the most bytes a request's body may have, unless its handler
+	// was given more. What is posted here are acknowledgements and settings,
+	// never telemetry.
 	MaxBody = 1 << 20
 	// maxConns a listener holds open at once; more wait in the kernel's queue.
 	maxConns = 256
@@ -129,11 +130,18 @@ func (s *Server) APIAddr() net.Addr {
 // contexts end when Run's does. A body beyond [MaxBody] fails to read with
 // [http.MaxBytesError].
 func (s *Server) Handle(pattern string, h http.Handler) {
+	s.HandleUpload(pattern, MaxBody, h)
+}
+
+// HandleUpload is [Server.Handle] for a body of at most limit bytes. Such a
+// handler must see to it that reading it is not bounded in time, by
+// [http.ResponseController].
+func (s *Server) HandleUpload(pattern string, limit int64, h http.Handler) {
+	mux := s.mux
 	if s.apiMux != nil {
-		s.apiMux.Handle(pattern, h)
-		return
+		mux = s.apiMux
 	}
-	s.mux.Handle(pattern, h)
+	mux.Handle(pattern, http.MaxBytesHandler(h, limit))
 }
 
 // Check adds a condition to /readyz.
@@ -191,7 +199,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 func (s *Server) server(ctx context.Context, mux *http.ServeMux) *http.Server {
 	return &http.Server{
-		Handler:           http.MaxBytesHandler(mux, MaxBody),
+		Handler:           mux,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       requestTimeout,

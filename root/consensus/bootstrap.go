@@ -70,12 +70,14 @@ func configuration(servers []Server) raft.Configuration {
 }
 
 func sortServers(servers []Server) {
-	slices.SortFunc(servers, func(a, b Server) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(servers, compareServers)
 }
 
-// warnIfServersDiffer tells the operator that the configured list is not the
+func compareServers(a, b Server) int { return cmp.Compare(a.ID, b.ID) }
+
+// noteIfServersDiffer tells the operator that the configured list is not the
 // group's any more; the group's own counts.
-func (n *Node) warnIfServersDiffer(r *raft.Raft) {
+func (n *Node) noteIfServersDiffer(r *raft.Raft) {
 	have := r.GetConfiguration().Configuration()
 	if len(n.opts.Servers) == 0 || len(have.Servers) == 0 {
 		return
@@ -83,41 +85,39 @@ func (n *Node) warnIfServersDiffer(r *raft.Raft) {
 	want := configuration(n.opts.Servers)
 	slices.SortFunc(have.Servers, func(a, b raft.Server) int { return cmp.Compare(a.ID, b.ID) })
 	if !slices.Equal(want.Servers, have.Servers) {
-		n.log.Warn("configured servers differ from the raft group's; the group's are used", "configured", want.Servers, "group", have.Servers)
+		n.log.Info("the raft group has changed since the configured list of servers; the group's own is used", "configured", want.Servers, "group", have.Servers)
 	}
 }
 
-// addresses looks members up where they are now.
-type addresses func(id string) (string, bool)
-
-func (n *Node) addressProvider() raft.ServerAddressProvider {
-	lookup := n.opts.Address
-	if lookup == nil {
-		return nil
-	}
-	return addresses(func(id string) (string, bool) {
-		if id == n.opts.ID {
-			return n.stream.Addr().String(), true
-		}
-		if addr, ok := lookup(id); ok {
-			return addr, true
-		}
-		// As the group's configuration has it.
-		if r := n.raft.Load(); r != nil {
-			for _, s := range r.GetConfiguration().Configuration().Servers {
-				if string(s.ID) == id {
-					return string(s.Address), true
-				}
-			}
-		}
-		return "", false
-	})
-}
+// byID stands for the address of every other member: [stream.Dial] finds out
+// where the member is. Raft keeps its connections by what this returns.
+type byID struct{ n *Node }
 
 // ServerAddr implements [raft.ServerAddressProvider].
-func (a addresses) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
-	if addr, ok := a(string(id)); ok {
-		return raft.ServerAddress(addr), nil
+func (p byID) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	if string(id) == p.n.opts.ID {
+		return raft.ServerAddress(p.n.stream.Addr().String()), nil
 	}
-	return "", fmt.Errorf("address of raft member %s is not known", id)
+	return raft.ServerAddress(id), nil
+}
+
+// whereIs lists the addresses of a member, the most likely one first; the
+// last is what the group's configuration says.
+func (n *Node) whereIs(id string) []string {
+	list := n.opts.Addresses(id)
+	if r := n.raft.Load(); r != nil {
+		for _, s := range r.GetConfiguration().Configuration().Servers {
+			if string(s.ID) == id && !slices.Contains(list, string(s.Address)) {
+				list = append(list, string(s.Address))
+			}
+		}
+	}
+	return list
+}
+
+func (n *Node) addressProvider() raft.ServerAddressProvider {
+	if n.opts.Addresses == nil {
+		return nil
+	}
+	return byID{n}
 }

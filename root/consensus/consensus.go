@@ -107,8 +107,8 @@ type FSM interface {
 	Restore(io.Reader) error
 }
 
-// Server is a voting member.
+// Server is a member of the group.
 type Server struct {
-	ID   string // stable for the life of the member
-	Addr string // host:port of its Raft listener
+	ID   string `json:"id"`      // stable for the life of the member
+	Addr string `json:"address"` // host:port of its Raft listener
 }

@@ -19,6 +19,10 @@ type applier struct {
 	fail   func(error)
 	failed error // owned by Raft's state machine goroutine
 
+	// restored tells the configuration of the snapshot that was just restored.
+	restored func() (uint64, raft.Configuration)
+	group    atomic.Pointer[Group] // newest committed configuration
+
 	applied atomic.Uint64 // index of the last entry whose effect is in the state
 	moved   chan struct{} // capacity 1: applied has risen
 }
@@ -49,6 +53,9 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 		if a.failed != nil {
 			results[i] = a.failed
 			continue
+		}
+		if l.Type == raft.LogConfiguration {
+			a.group.Store(groupOf(l.Index, raft.DecodeConfiguration(l.Data)))
 		}
 		a.reached(l.Index)
 	}
@@ -124,7 +131,15 @@ func (a *applier) Restore(r io.ReadCloser) (err error) {
 			a.stop(err)
 		}
 	}()
-	return a.fsm.Restore(r)
+	if err := a.fsm.Restore(r); err != nil {
+		return err
+	}
+	if a.restored != nil {
+		if index, c := a.restored(); index > 0 {
+			a.group.Store(groupOf(index, c))
+		}
+	}
+	return nil
 }
 
 // frozen writes a state to Raft's snapshot store.

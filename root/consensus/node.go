@@ -87,6 +87,7 @@ func New(opts Options) (_ *Node, err error) {
 		fatal:      make(chan struct{}),
 	}
 	n.fsm = newApplier(opts.FSM, n.fail)
+	n.fsm.restored = n.newestSnapshot
 	n.metrics = newMetrics(opts.Registerer, n)
 	n.config = n.raftConfig()
 	if err := raft.ValidateConfig(n.config); err != nil {
@@ -105,6 +106,9 @@ func New(opts Options) (_ *Node, err error) {
 	}()
 	if n.stream, err = newStream(opts); err != nil {
 		return nil, fmt.Errorf("listen for raft on %s: %w", opts.Bind, err)
+	}
+	if opts.Addresses != nil {
+		n.stream.whereIs = n.whereIs
 	}
 	if err := n.bootstrapNew(); err != nil {
 		return nil, fmt.Errorf("bootstrap in %s: %w", filepath.Clean(opts.Dir), err)
@@ -203,8 +207,17 @@ func (n *Node) start() (r *raft.Raft, err error) {
 		return nil, fmt.Errorf("start raft in %s: %w: %w", n.opts.Dir, ErrFatal, err)
 	}
 	n.raft.Store(r)
-	n.warnIfServersDiffer(r)
+	n.noteIfServersDiffer(r)
 	return r, nil
+}
+
+// newestSnapshot returns the configuration that stands in the newest snapshot.
+func (n *Node) newestSnapshot() (uint64, raft.Configuration) {
+	list, err := n.stores.snapshots.List()
+	if err != nil || len(list) == 0 {
+		return 0, raft.Configuration{}
+	}
+	return list[0].ConfigurationIndex, list[0].Configuration
 }
 
 // Close releases what New took when Run is never called; Run does so itself.

@@ -5,10 +5,7 @@ package consensus
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 
 	"github.com/hashicorp/raft"
 )
@@ -28,15 +25,7 @@ type Replayed struct {
 // stopped. An error of the state machine is returned as it is, wrapped, with
 // what was gone through until then.
 func Replay(dir string, store Store, fsm FSM, log *slog.Logger) (rep Replayed, err error) {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	if _, err := os.Stat(filepath.Join(dir, stableFile)); errors.Is(err, fs.ErrNotExist) {
-		return rep, fmt.Errorf("replay: %s is not the folder of a raft member: it has no %s", dir, stableFile)
-	}
-	o := DefaultOptions()
-	o.Dir, o.Store, o.Logger = dir, store, log
-	s, err := openStores(o, newHCLog(log), newMetrics(nil, nil), func(error) {})
+	s, err := openExisting(dir, store, log)
 	if err != nil {
 		return rep, fmt.Errorf("replay: %w", err)
 	}

@@ -52,9 +52,13 @@ type Options struct {
 	// must be given the same list. If it is shorter than BootstrapExpect,
 	// the caller completes it later by [Node.Bootstrap].
 	Servers []Server
-	// Address returns where a member can be reached now, if that differs
-	// from what the group's configuration says; nil if it never does.
-	Address func(id string) (addr string, ok bool)
+	// Addresses returns where a member may be reached, the most likely one
+	// first, beside what the group's configuration says; nil if that is
+	// always right. The addresses may be out of date, and somebody else may
+	// listen there by now: with TLS, Verify must be set too.
+	Addresses func(id string) []string
+	// Verify refuses a connection whose other end is not the member id.
+	Verify func(id string, state tls.ConnectionState) error
 
 	Store Store
 
@@ -133,6 +137,9 @@ func (o *Options) validate() error {
 	}
 	if (o.TLSServer == nil) != (o.TLSClient == nil) {
 		bad("tls: server and client configuration must both be set or both be absent")
+	}
+	if o.Addresses != nil && o.TLSClient != nil && o.Verify == nil {
+		bad("verify: must be set with addresses, or entries could go to the wrong member")
 	}
 	if o.Store != WAL && o.Store != Bolt {
 		bad("store: %q is neither %q nor %q", o.Store, WAL, Bolt)

@@ -4,6 +4,8 @@ package consensus
 
 import (
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // Stats is what an operator wants to know of a member.
@@ -75,6 +77,9 @@ func (n *Node) Peers() []Server {
 	}
 	var servers []Server
 	for _, s := range r.GetConfiguration().Configuration().Servers {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
 		servers = append(servers, Server{ID: string(s.ID), Addr: string(s.Address)})
 	}
 	sortServers(servers)

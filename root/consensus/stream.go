@@ -6,7 +6,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,9 +33,14 @@ type stream struct {
 	dial      func(addr string, timeout time.Duration) (net.Conn, error)
 	server    *tls.Config
 	client    *tls.Config
+	// whereIs and verify are set together, before the first Dial: what is
+	// dialled then is not an address but a member's id.
+	whereIs func(id string) []string
+	verify  func(id string, state tls.ConnectionState) error
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{} // both directions
+	found  map[string]string  // by id: the address that answered last
 	closed bool
 }
 
@@ -46,7 +53,8 @@ func (textAddr) Network() string  { return "tcp" }
 func (a textAddr) String() string { return string(a) }
 
 func newStream(o Options) (*stream, error) {
-	s := &stream{listener: o.Listener, dial: o.Dial, server: o.TLSServer, client: o.TLSClient, conns: map[*conn]struct{}{}}
+	s := &stream{listener: o.Listener, dial: o.Dial, server: o.TLSServer, client: o.TLSClient, verify: o.Verify,
+		conns: map[*conn]struct{}{}, found: map[string]string{}}
 	if s.listener == nil {
 		l, err := net.Listen("tcp", o.Bind)
 		if err != nil {
@@ -139,25 +147,53 @@ func (s *stream) Accept() (net.Conn, error) {
 	}
 }
 
-// Dial implements [raft.StreamLayer].
+// Dial implements [raft.StreamLayer]. Of a member's addresses the one that
+// answered last is tried first.
 func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	raw, err := s.dial(string(address), timeout)
+	if s.whereIs == nil {
+		return s.dialOne("", string(address), timeout)
+	}
+	id := string(address)
+	list := s.candidates(id)
+	if len(list) == 0 {
+		return nil, fmt.Errorf("address of raft member %s is not known", id)
+	}
+	var faults []error
+	for _, addr := range list {
+		c, err := s.dialOne(id, addr, timeout/time.Duration(len(list)))
+		if err == nil {
+			s.mu.Lock()
+			s.found[id] = addr
+			s.mu.Unlock()
+			return c, nil
+		}
+		faults = append(faults, fmt.Errorf("raft member %s at %s: %w", id, addr, err))
+	}
+	return nil, errors.Join(faults...)
+}
+
+// candidates lists a member's addresses in the order in which to try them.
+func (s *stream) candidates(id string) []string {
+	list := slices.Clone(s.whereIs(id))
+	s.mu.Lock()
+	last := s.found[id]
+	s.mu.Unlock()
+	if i := slices.Index(list, last); i > 0 {
+		list[0], list[i] = list[i], list[0]
+	}
+	return list
+}
+
+// dialOne connects to an address, where the member id must be, if it is given.
+func (s *stream) dialOne(id, address string, timeout time.Duration) (net.Conn, error) {
+	raw, err := s.dial(address, timeout)
 	if err != nil {
 		return nil, err
 	}
 	c := &conn{Conn: raw, owner: s}
 	if s.client != nil {
-		cfg := s.client.Clone()
-		if cfg.ServerName == "" && !cfg.InsecureSkipVerify {
-			if cfg.ServerName, _, err = net.SplitHostPort(string(address)); err != nil {
-				_ = raw.Close()
-				return nil, err
-			}
-		}
-		t := tls.Client(raw, cfg)
-		ctx, cancel := context.WithTimeout(context.Background(), min(timeout, handshakeLimit))
-		defer cancel()
-		if err := t.HandshakeContext(ctx); err != nil {
+		t, err := s.secure(raw, id, address, timeout)
+		if err != nil {
 			_ = raw.Close()
 			return nil, err
 		}
@@ -168,6 +204,29 @@ func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Co
 		return nil, err
 	}
 	return c, nil
+}
+
+// secure shakes hands as a client.
+func (s *stream) secure(raw net.Conn, id, address string, timeout time.Duration) (net.Conn, error) {
+	cfg := s.client.Clone()
+	if cfg.ServerName == "" && !cfg.InsecureSkipVerify {
+		var err error
+		if cfg.ServerName, _, err = net.SplitHostPort(address); err != nil {
+			return nil, err
+		}
+	}
+	t := tls.Client(raw, cfg)
+	ctx, cancel := context.WithTimeout(context.Background(), min(timeout, handshakeLimit))
+	defer cancel()
+	if err := t.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	if id != "" && s.verify != nil {
+		if err := s.verify(id, t.ConnectionState()); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
 }
 
 // Close ends the listener and every connection. Closing again does nothing.

@@ -9,9 +9,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"io"
 	"math/big"
 	"net"
+	"slices"
 	"testing"
 	"time"
 )
@@ -97,4 +99,64 @@ func TestConnectionsAreBounded(t *testing.T) {
 func isReset(err error) bool {
 	op, ok := err.(*net.OpError)
 	return ok && !op.Timeout()
+}
+
+// Somebody else listens at the address that a member had: entries must not go
+// there, and the member is found at its other address, from then on at once.
+func TestDialFindsTheMemberItself(t *testing.T) {
+	ours, pool := identity(t)
+	server := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{ours}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
+	var addrs []string
+	for range 2 {
+		l, err := tls.Listen("tcp", "127.0.0.1:0", server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		addrs = append(addrs, l.Addr().String())
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_ = c.(*tls.Conn).HandshakeContext(t.Context())
+				defer c.Close()
+			}
+		}()
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger, dialled := addrs[0], []string(nil)
+	s, err := newStream(Options{Listener: l, TLSClient: &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{ours}, RootCAs: pool},
+		Dial: func(addr string, timeout time.Duration) (net.Conn, error) {
+			dialled = append(dialled, addr)
+			return net.DialTimeout("tcp", addr, timeout)
+		},
+		// Both show the same certificate here; the order of the dials tells them apart.
+		Verify: func(id string, _ tls.ConnectionState) error {
+			if id != "b" || dialled[len(dialled)-1] == stranger {
+				return errors.New("it is another member")
+			}
+			return nil
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.whereIs = func(string) []string { return slices.Clone(addrs) }
+	for range 2 {
+		c, err := s.Dial("b", patience)
+		if err != nil || c.RemoteAddr().String() != addrs[1] {
+			t.Fatalf("%v, %v", c, err)
+		}
+	}
+	if want := []string{addrs[0], addrs[1], addrs[1]}; !slices.Equal(dialled, want) {
+		t.Errorf("dialled %v, want %v", dialled, want)
+	}
+	if _, err := s.Dial("c", patience); err == nil {
+		t.Error("another member was taken for c")
+	}
 }

@@ -41,7 +41,7 @@ func (e *Engine) meet(o *origin, ln *line, s *sighting, out []Finding) []Finding
 		}
 		return out
 	}
-	fresh := matters && s.claimed && e.tells(o)
+	fresh := matters && s.claimed && e.tells(o, s.point)
 	if !e.remember(o, s.series) {
 		e.refused.Codes++
 		return out
@@ -56,9 +56,12 @@ func (e *Engine) meet(o *origin, ln *line, s *sighting, out []Finding) []Finding
 	return out
 }
 
-// tells reports whether the origin is known well enough to call a code new.
-func (e *Engine) tells(o *origin) bool {
-	return !o.partial && e.now-o.since >= int64(e.cfg.FirstSeen.LearnFor)
+// tells reports whether the origin was known well enough at an event's time to
+// call its code new. When it arrives does not matter: a code that was said
+// while the origin was learnt is not news because a disk or a network held it
+// up.
+func (e *Engine) tells(o *origin, point int64) bool {
+	return !o.partial && point-o.since >= int64(e.cfg.FirstSeen.LearnFor)
 }
 
 // announce opens a novelty, if there is room for it.
@@ -85,7 +88,7 @@ func (e *Engine) judge(o *origin) {
 			e.refused.Codes++
 			continue
 		}
-		if !e.tells(o) {
+		if !e.tells(o, f.Point) {
 			continue
 		}
 		if f := e.announce(o, f); f != nil {

@@ -91,31 +91,33 @@ func (m *model) explore() (int, string) {
 	queue := []*state{start}
 	for len(queue) > 0 {
 		s := queue[0]
+		queue[0] = nil // the search outgrows memory otherwise
 		queue = queue[1:]
-		k := m.key(s)
+		k, c := m.key(s), s.clone()
 		for _, st := range m.steps(s) {
 			if st.fault && (s.faults >= m.faults || m.only != nil && !slices.Contains(m.only, st.name)) {
 				continue
 			}
-			c := s.clone()
 			if !st.do(c) {
 				continue
 			}
+			x := c
+			c = s.clone()
 			if st.fault {
-				c.faults++
+				x.faults++
 			}
-			ck := m.key(c)
-			if _, ok := seen[ck]; ok {
+			xk := m.key(x)
+			if _, ok := seen[xk]; ok {
 				continue
 			}
-			seen[ck] = visit{k, st.name}
-			if c.wrong == "" {
-				c.wrong = m.settle(c, good)
+			seen[xk] = visit{k, st.name}
+			if x.wrong == "" {
+				x.wrong = m.settle(x, good)
 			}
-			if c.wrong != "" {
-				return len(seen), c.wrong + "\n" + trace(seen, ck)
+			if x.wrong != "" {
+				return len(seen), x.wrong + "\n" + trace(seen, xk)
 			}
-			queue = append(queue, c)
+			queue = append(queue, x)
 		}
 		if len(seen) > m.states {
 			return len(seen), ""

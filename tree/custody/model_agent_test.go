@@ -58,11 +58,16 @@ func (m *model) push(s *state, a int8) bool {
 	return true
 }
 
-// heartbeat gives an idle lane, of which the root knows less than was settled,
-// something to send.
+// heartbeat gives an idle lane something to send. It matters where the root
+// knows less than was settled or has the unit closed, and where a relay holds
+// what a rolled-back disk does not hold any more.
 func (m *model) heartbeat(s *state, a, l int8) bool {
 	x := &s.a[a]
-	if !x.up || x.relay < 0 || s.root.owner[m.unit(x.d.wal, l)].Settled >= x.out[l].Last || x.out[l].Settled < x.out[l].Last {
+	if !x.up || x.relay < 0 || x.out[l].Settled < x.out[l].Last {
+		return false
+	}
+	u := m.unit(x.d.wal, l)
+	if o := &s.root.owner[u]; !o.Closed && o.Settled >= x.out[l].Last && len(s.r[0].mem[u].Held)+len(s.r[1].mem[u].Held) == 0 {
 		return false
 	}
 	m.appendBatch(s, a, l, string([]byte{beat}), x.d.readTo(l))
@@ -207,7 +212,7 @@ func (m *model) ack(s *state, a int8) bool {
 	was := x.out
 	for l := range m.lanes {
 		n := &s.r[x.relay].disk[m.unit(x.d.wal, l)]
-		if n.Term != m.intake(s, a, l).Term {
+		if n.Opened != m.intake(s, a, l).Opened {
 			continue
 		}
 		if err := x.out[l].Ack(n.Durable(), n.Settled); errors.Is(err, ErrDiverged) {
@@ -248,6 +253,14 @@ func (m *model) trim(s *state, a int8) bool {
 		moved = true
 	}
 	return moved
+}
+
+func (m *model) agentMoves(s *state, a int8) bool {
+	if s.a[a].relay < 0 {
+		return false
+	}
+	m.hangUp(s, a)
+	return true
 }
 
 func (m *model) agentCrash(s *state, a int8) bool {

@@ -113,7 +113,7 @@ func (m *model) claim(s *state, r int8, w uint8) bool {
 func (m *model) cut(s *state, r int8, w uint8, l int8) bool {
 	u := m.unit(w+1, l)
 	n := &s.r[r].mem[u]
-	if !m.connected(s, r) || len(s.net) >= m.messages || s.r[r].flight[u] >= 3 {
+	if !m.connected(s, r) || len(s.net) >= m.messages || m.middle && s.r[r].flight[u] >= 3 {
 		return false
 	}
 	limit := 2
@@ -145,7 +145,8 @@ func (m *model) cut(s *state, r int8, w uint8, l int8) bool {
 	}
 	s.r[r].flight[u]++
 	s.r[r].disk = cloneIntakes(s.r[r].mem)
-	return m.post(s, msg)
+	s.net = append(s.net, msg)
+	return true
 }
 
 // ask is the relay's question about a unit that it holds and that no session

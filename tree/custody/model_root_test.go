@@ -14,8 +14,13 @@ func (m *model) rootClaim(s *state, msg message) message {
 	reply := msg
 	reply.kind = "granted"
 	units := r.owner[m.unit(msg.wal, 0):m.unit(msg.wal+1, 0)]
+	if m.mut == closedReturns {
+		for l := range units {
+			units[l].Closed = false
+		}
+	}
 	c := Claim{WAL: event.WALID(msg.wal), Opened: msg.opened, Started: msg.known, Known: r.known[msg.wal-1],
-		Closed: units[0].Closed && m.mut != closedReturns}
+		Closed: units[0].Closed}
 	if m.mut == unknownStarts {
 		c.Known = true
 	}

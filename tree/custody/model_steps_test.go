@@ -6,6 +6,7 @@ import (
 )
 
 // step is one transition: do changes the state and reports whether it applied.
+// If it did not, it left the state as it was.
 type step struct {
 	name  string
 	fault bool
@@ -74,7 +75,7 @@ func (m *model) agentSteps(a int8, add, fault adder) {
 	add(func(s *state) bool { return m.ack(s, a) }, "agent %d is told", a)
 	add(func(s *state) bool { return m.trim(s, a) }, "agent %d trims", a)
 	add(func(s *state) bool { return m.agentStart(s, a) }, "agent %d starts", a)
-	fault(func(s *state) bool { ok := s.a[a].up && s.a[a].relay >= 0; m.hangUp(s, a); return ok }, "agent %d moves", a)
+	fault(func(s *state) bool { return m.agentMoves(s, a) }, "agent %d moves", a)
 	fault(func(s *state) bool { return m.agentCrash(s, a) }, "agent %d crashes", a)
 	if m.disks {
 		fault(func(s *state) bool { return m.agentDiskLost(s, a) }, "agent %d loses its disk", a)

@@ -16,7 +16,7 @@ var scopes = map[string]limits{
 	"syslog":              {lines: 1, pushes: 1, batch: 1, faults: 3, messages: 2, states: 50_000},
 	"lost disks":          {lines: 1, pushes: 1, batch: 1, faults: 2, messages: 2, disks: true, states: 50_000},
 	"rolled-back disks":   {lines: 3, batch: 1, faults: 2, messages: 1, rollbacks: true, states: 50_000},
-	"an old disk returns": {lines: 1, batch: 1, faults: 2, messages: 1, disks: true, rollbacks: true, states: 120_000},
+	"an old disk returns": {lines: 1, batch: 1, faults: 2, messages: 1, disks: true, rollbacks: true, states: 80_000},
 	"two agents":          {agents: 2, lines: 2, batch: 1, faults: 1, messages: 2, coarse: true, states: 50_000},
 	"two lanes":           {lanes: 2, lines: 2, pushes: 1, batch: 1, faults: 2, messages: 2, coarse: true, states: 50_000},
 	"two lanes, lost disks": {lanes: 2, lines: 1, pushes: 1, batch: 1, faults: 2, messages: 1, coarse: true, disks: true,
@@ -25,7 +25,7 @@ var scopes = map[string]limits{
 	"middle relay, 2 lanes": {lanes: 2, lines: 1, batch: 1, faults: 2, messages: 3, coarse: true, middle: true, states: 50_000},
 	"restored root":         {lines: 2, pushes: 1, batch: 1, faults: 2, messages: 1, coarse: true, restores: true, states: 50_000},
 	"restored root, lost disks": {lines: 1, pushes: 1, batch: 1, faults: 2, messages: 1, coarse: true, restores: true, disks: true,
-		states: 100_000},
+		states: 60_000},
 	"restored root, old disk": {lines: 1, pushes: 1, batch: 1, faults: 2, messages: 1, coarse: true, restores: true, rollbacks: true,
 		states: 50_000},
 }
@@ -36,6 +36,7 @@ func TestModel(t *testing.T) {
 			if *scope == "large" {
 				l.states, l.faults, l.messages = 3_000_000, l.faults+1, l.messages+1
 			}
+			l.states /= slower
 			m := newModel(l, "")
 			n, wrong := m.explore()
 			if wrong != "" {
@@ -50,12 +51,12 @@ func TestModel(t *testing.T) {
 func TestModelWanders(t *testing.T) {
 	for name, l := range scopes {
 		t.Run(name, func(t *testing.T) {
-			steps := 200_000
+			steps := 60_000
 			l.faults, l.messages = l.faults+1, l.messages+2
 			if *scope == "large" {
 				steps, l.faults = 1_000_000, l.faults+1
 			}
-			n, wrong := newModel(l, "").wander(*seed, steps)
+			n, wrong := newModel(l, "").wander(*seed, steps/slower)
 			if wrong != "" {
 				t.Errorf("after %d states: %s", n, wrong)
 			}

@@ -47,13 +47,10 @@ func (m *model) wander(seed uint64, steps int) (int, string) {
 func (m *model) stray(s *state, rnd *rand.Rand, budget int) (*state, string) {
 	steps := m.steps(s)
 	faulty := s.faults < budget && rnd.IntN(8) == 0
+	c := s.clone()
 	for _, i := range rnd.Perm(len(steps)) {
 		st := &steps[i]
-		if st.fault != faulty {
-			continue
-		}
-		c := s.clone()
-		if !st.do(c) {
+		if st.fault != faulty || !st.do(c) {
 			continue
 		}
 		if st.fault {

@@ -25,8 +25,10 @@ type Options struct {
 	// Wall reads this node's own wall clock, in nanoseconds since the Unix
 	// epoch. It is only shown to operators, as skew, except at a root.
 	Wall func() int64
-	// Root says that this node's wall clock is root time.
-	Root   bool
+	// Root, if set, is a root's own word on root time in place of the
+	// estimate: its clock while it leads, and nothing while it neither leads
+	// nor has heard from a leader.
+	Root   func() (now, bound int64, ok bool)
 	Logger *slog.Logger
 }
 
@@ -85,8 +87,8 @@ func (c *Clock) Boot() clock.Boot { return c.mono.Boot() }
 // Root is the estimate of root time with the bound of its error, both in
 // nanoseconds; ok is false while nothing is known.
 func (c *Clock) Root() (now, bound int64, ok bool) {
-	if c.opts.Root {
-		return c.opts.Wall(), 0, true
+	if c.opts.Root != nil {
+		return c.opts.Root()
 	}
 	mono := c.mono.Now()
 	m, ok := c.mapping(mono)

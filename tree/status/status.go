@@ -26,7 +26,7 @@ type Node struct {
 	Role        string   `json:"role"`
 	Region      string   `json:"region"`
 	Parent      string   `json:"parent,omitempty"`
-	State       string   `json:"state"` // live, silent, starting, full; of a root: leader, follower, candidate
+	State       string   `json:"state"` // live, silent, starting, full; at a root also cloned, unknown; of a root: leader, follower, candidate
 	Version     string   `json:"version"`
 	Address     string   `json:"address,omitempty"` // transport, of relays and roots
 	API         string   `json:"api,omitempty"`

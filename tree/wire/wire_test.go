@@ -29,11 +29,11 @@ func samples() []Message {
 		&Vouch{Lane: event.Bulk, Seq: 99},
 		&Ack{Lane: event.Bulk, Durable: 9, Settled: 8},
 		&Claimed{WAL: 5, Positions: positions},
-		&Claim{ID: 1, Origin: "eu/a", WAL: 5, Term: term, Opened: 1 << 63},
+		&Claim{ID: 1, Origin: "eu/a", WAL: 5, Term: term, Opened: 1 << 63, Started: true},
 		&ClaimAnswer{ID: 1, Origin: "eu/a", WAL: 5, Term: term, Granted: true, Known: term, Settled: [event.Lanes]uint64{1, 2},
 			Chain: [event.Lanes]event.Hash{hash, {}}, Positions: positions},
 		&Digest{ID: 2, Sections: [][]byte{[]byte("one"), []byte("two")}},
-		&DigestAnswer{ID: 2, Judgements: []Judgement{{Unit: unit, Term: term, To: 5, Verdict: custody.SkipPosition, Closed: true, Settled: 4, Chain: hash}}},
+		&DigestAnswer{ID: 2, Judgements: []Judgement{{Unit: unit, Term: term, To: 5, Verdict: custody.SkipPosition, Closed: true, InForce: custody.Term{Epoch: 3}, Settled: 4, Chain: hash}}},
 		&Ask{ID: 3, Units: []event.Unit{unit}},
 		&Findings{ID: 4, Findings: []anomaly.Finding{{ID: anomaly.ID{1}, Revision: 1, Detector: "rule", Version: 1, Series: stream.Series{Entity: "e", Signal: "s"}}},
 			Expect: []Expect{{Unit: unit, Term: term}}},
@@ -111,7 +111,7 @@ func TestTruncatedMessagesAreRefused(t *testing.T) {
 func TestSectionRoundTrip(t *testing.T) {
 	fold := stream.NewFold(stream.DefaultLimits())
 	fold.Add(&event.Event{Seq: 5, Entity: "e", Signal: "s", Peer: "p", Value: 2.5}, 1e9)
-	s := Section{Head: custody.Head{Unit: unit, Relay: "eu/r", From: 5, To: 5, Before: event.Hash{1}, After: event.Hash{2}, Rest: true},
+	s := Section{Head: custody.Head{Unit: unit, Relay: "eu/r", From: 5, To: 5, Before: event.Hash{1}, After: event.Hash{2}, Rest: true, Resumes: true},
 		Positions: []event.Position{{Source: "s", Offset: 1}}, Rows: fold.Take()}
 	b := EncodeSection(&s)
 	got, err := DecodeSection(b)

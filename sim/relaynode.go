@@ -1,0 +1,360 @@
+package sim
+
+import (
+	"errors"
+
+	"pando/event"
+	"pando/relay"
+	"pando/transport"
+	"pando/tree/journal"
+	"pando/tree/wire"
+)
+
+const (
+	// tickEvery is the pace of a relay's ticks: coarser than the product's,
+	// since each is a record.
+	tickEvery = 100 * millisecond
+	// farewell is how long a child has to act on a refusal.
+	farewell = second
+	// directoryEvery is how often a relay tells its children of the others.
+	directoryEvery = 2 * second
+)
+
+// relayNode is a relay: the product's core and packing with a simulated disk,
+// clock and network under it. One with forwards is a middle relay, which keeps
+// nothing and passes on.
+type relayNode struct {
+	machine
+	plan     place
+	middle   *forwarder // nil: it serves agents
+	tape     *tape
+	core     relay.Core
+	out      relay.Outgoing
+	children map[uint64]*child
+	order    []uint64 // of children
+	next     uint64
+	up       *upward
+	batches  map[unitSeq]uint64 // where a batch that ends there is in the log
+	grants   []grant
+	config   []byte
+	reckoned relay.Reckoning
+
+	saved      *image // for a rollback
+	savedBound uint64
+}
+
+type unitSeq struct {
+	unit event.Unit
+	last uint64
+}
+
+// child is a session of an agent.
+type child struct {
+	id     uint64
+	e      *end
+	opened bool
+	wal    event.WALID
+}
+
+// grant is credit that a sync gives back.
+type grant struct {
+	at   uint64
+	c    *child
+	ch   channel
+	size int
+}
+
+func newRelayNode(w *world, p place) *relayNode {
+	r := &relayNode{plan: p, machine: machine{w: w, name: p.name, region: p.region, clock: newClockwork(w, w.plan.skews[p.name])},
+		batches: map[unitSeq]uint64{}, config: detectors(w.plan.large)}
+	r.tape = newTape(w, p.name, relay.Sheds)
+	r.tape.deliver = r.deliver
+	r.tape.onSync = r.synced
+	r.tape.fail = func(error) { r.crash(false); w.after(50*millisecond, r.start) }
+	return r
+}
+
+func (r *relayNode) newCore() (journal.Core, error) {
+	c, err := relay.NewCore(r.name, r.tape.fetch)
+	return c, err
+}
+
+// start begins a process.
+func (r *relayNode) start() {
+	if r.machine.up {
+		return
+	}
+	r.machine.up, r.changed = true, r.w.now
+	r.life++
+	r.clock.start()
+	r.children, r.order, r.next, r.grants = map[uint64]*child{}, nil, 0, nil
+	r.out = relay.Outgoing{}
+	r.up = &upward{r: r}
+	if r.middle == nil {
+		core, err := relay.NewCore(r.name, r.tape.fetch)
+		if err == nil {
+			r.core = core
+			err = r.tape.open(core)
+		}
+		if err != nil {
+			r.w.fault("%s: %v", r.name, err)
+			return
+		}
+		r.w.say(r.name, "starts, log ends at %d", r.tape.last())
+		r.record(relay.StartRecord(r.name))
+		if r.core.Config() == nil {
+			rec, err := relay.ConfigRecord(r.config)
+			if err != nil {
+				r.w.fault("%s: %v", r.name, err)
+				return
+			}
+			r.record(rec)
+		}
+		r.reckoned = relay.Reckon(r.core, r.clock.mono())
+		r.after(tickEvery, r.tick)
+		r.after(directoryEvery, r.tellDirectory)
+	}
+	r.up.connect()
+}
+
+func (r *relayNode) record(rec relay.Record) (uint64, error) {
+	return r.tape.append(rec.Kind, rec.Body)
+}
+
+func (r *relayNode) tick() {
+	if now, ok := r.now(); ok {
+		r.record(relay.TickRecord(now))
+	}
+	r.after(tickEvery, r.tick)
+}
+
+// now is root time, known or reckoned. A relay with a new log waits for it; the
+// product's gives up after a while, and goes by a clock that may be wrong.
+func (r *relayNode) now() (int64, bool) {
+	if now, _, ok := r.clock.rootNow(); ok {
+		return now, true
+	}
+	return r.reckoned.Now(r.clock.mono())
+}
+
+// accept takes a new session.
+func (r *relayNode) accept(e *end) error {
+	if r.middle != nil {
+		return r.middle.accept(e)
+	}
+	if _, ok := r.now(); !ok {
+		return errTimeout
+	}
+	r.next++
+	c := &child{id: r.next, e: e}
+	r.children[c.id] = c
+	r.order = append(r.order, c.id)
+	e.handle = func(ch channel, m transport.Message) {
+		if err := r.hear(c, ch, m); err != nil {
+			e.breaks(err.Error())
+		}
+	}
+	e.down = func(string) { r.over(c) }
+	e.send(control, wire.Encode(r.w.directory(r)))
+	return nil
+}
+
+func (r *relayNode) over(c *child) {
+	delete(r.children, c.id)
+	for i, id := range r.order {
+		if id == c.id {
+			r.order = append(r.order[:i:i], r.order[i+1:]...)
+			break
+		}
+	}
+	if c.opened {
+		r.record(relay.CloseRecord(c.id))
+	}
+}
+
+var errProtocol = errors.New("protocol")
+
+// hear takes one message of a child.
+func (r *relayNode) hear(c *child, ch channel, m transport.Message) error {
+	switch {
+	case m.Kind == wire.KindOpen:
+		if c.opened {
+			return errProtocol
+		}
+		stamp, err := r.clock.stamp()
+		if err != nil {
+			return err
+		}
+		rec, err := relay.OpenRecord(c.id, c.e.peer().m.name, uint64(stamp), m.Body)
+		if err != nil {
+			return err
+		}
+		var o wire.Open
+		if err := wire.Decode(m.Body, &o); err != nil {
+			return err
+		}
+		c.opened, c.wal = true, o.WAL
+		_, err = r.record(rec)
+		return err
+	case m.Kind == wire.KindVouch:
+		var v wire.Vouch
+		if err := wire.Decode(m.Body, &v); err != nil {
+			return err
+		}
+		_, err := r.record(relay.VouchRecord(c.id, v.Lane, v.Seq))
+		return err
+	case m.Kind == wire.KindBatch && c.opened && ch != control:
+		return r.batch(c, ch, m.Body)
+	}
+	return nil
+}
+
+func (r *relayNode) batch(c *child, ch channel, body []byte) error {
+	lane := event.Critical
+	if ch == bulk {
+		lane = event.Bulk
+	}
+	now, _ := r.now()
+	if _, _, known := r.clock.rootNow(); !known {
+		r.w.oracle.timeless[c.e.peer().m.name] = true
+	}
+	rec, err := relay.BatchRecord(c.id, lane, now, body)
+	if err != nil {
+		return err
+	}
+	var b wire.Batch
+	if err := wire.Decode(body, &b); err != nil {
+		return err
+	}
+	r.w.checkTimes(r.name, &b)
+	h, err := event.DecodeHeader(b.Bytes)
+	if err != nil {
+		return err
+	}
+	at, err := r.record(rec)
+	if err != nil {
+		return err
+	}
+	r.batches[unitSeq{h.Unit, h.Last()}] = at
+	r.grants = append(r.grants, grant{at, c, ch, len(body)})
+	return nil
+}
+
+// synced gives credit back for what the disk holds.
+func (r *relayNode) synced(upTo uint64) {
+	for len(r.grants) > 0 && r.grants[0].at <= upTo {
+		g := r.grants[0]
+		r.grants = r.grants[1:]
+		if g.c.e.alive {
+			g.c.e.grant(g.ch, g.size)
+		}
+	}
+}
+
+// deliver takes what the core says, once it is on disk.
+func (r *relayNode) deliver(outs []journal.Output) {
+	life := r.life
+	for _, o := range outs {
+		if r.life != life {
+			return
+		}
+		to, session := relay.Address(o)
+		switch to {
+		case relay.ToRoot:
+			r.w.heardFinding(r, o)
+			r.out.Put(o)
+			continue
+		case relay.ToOperators:
+			continue
+		}
+		c := r.children[session]
+		if c == nil {
+			continue
+		}
+		if to == relay.ToSessionEnd {
+			reason := string(o.Body)
+			r.after(farewell, func() { c.e.breaks(reason) })
+			continue
+		}
+		if o.Kind == wire.KindAck {
+			r.checkAck(c, o.Body)
+		}
+		c.e.send(control, transport.Message{Kind: o.Kind, Body: o.Body})
+	}
+	r.up.flush()
+}
+
+// tellDirectory tells the children which relays there are, as far as gossip
+// knows.
+func (r *relayNode) tellDirectory() {
+	m := wire.Encode(r.w.directory(r))
+	for _, id := range r.order {
+		r.children[id].e.send(control, m)
+	}
+	r.after(directoryEvery, r.tellDirectory)
+}
+
+// crash ends the process.
+func (r *relayNode) crash(silently bool) {
+	if !r.machine.up {
+		return
+	}
+	r.machine.up, r.changed = false, r.w.now
+	r.life++
+	r.w.net.died(&r.machine, silently)
+	if r.middle != nil {
+		r.middle.clear()
+		return
+	}
+	r.tape.crash()
+	r.forget(r.tape.last())
+}
+
+// forget drops what is known of records behind last.
+func (r *relayNode) forget(last uint64) {
+	for k, at := range r.batches {
+		if at > last {
+			delete(r.batches, k)
+		}
+	}
+}
+
+// lose empties the disk.
+func (r *relayNode) lose() {
+	r.tape.wipe()
+	r.forget(0)
+	r.clock.lose()
+}
+
+// save copies the disk, restore puts the copy back.
+func (r *relayNode) save() {
+	c := r.tape.image.clone()
+	r.saved, r.savedBound = &c, r.clock.bound
+}
+
+func (r *relayNode) restore() {
+	r.tape.image = r.saved.clone()
+	r.forget(r.tape.last())
+	r.clock.lose()
+	r.clock.bound = r.savedBound
+}
+
+// checkAck looks whether an fsync covers what is acknowledged as durable.
+func (r *relayNode) checkAck(c *child, body []byte) {
+	var a wire.Ack
+	if err := wire.Decode(body, &a); err != nil {
+		r.w.fault("%s: %v", r.name, err)
+		return
+	}
+	u := event.Unit{Origin: c.e.peer().m.name, WAL: c.wal, Lane: a.Lane}
+	settled := r.w.oracle.settled[u]
+	if a.Settled > settled {
+		r.w.fault("%s: acknowledges %s as settled to %d, the roots have %d", r.name, u, a.Settled, settled)
+	}
+	if a.Durable <= settled {
+		return
+	}
+	if at, ok := r.batches[unitSeq{u, a.Durable}]; !ok || at > r.tape.synced {
+		r.w.fault("%s: acknowledges %s as durable to %d, which is record %d, synced %d", r.name, u, a.Durable, at, r.tape.synced)
+	}
+}
