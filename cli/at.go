@@ -45,7 +45,7 @@ func (c *client) locate(ctx context.Context, at string) (string, error) {
 			continue
 		}
 		for _, n := range tree.Nodes {
-			if (n.Name == at || n.Role == at) && n.API != "" {
+			if (n.Name == at || n.Role == at || strings.HasSuffix(n.Name, "/"+at)) && n.API != "" {
 				found[n.Name] = apiHost(n)
 			}
 		}

@@ -60,6 +60,7 @@ func TestCloneBesideItsOriginalIsAnError(t *testing.T) {
 			time.Sleep(500 * time.Millisecond)
 			return s
 		}
+		time.Sleep(timeGrace) // a new relay without a root lets nobody in before
 		original := opens("host", 1)
 		defer original.Close("test over")
 		for n := range uint64(130) { // one a second
