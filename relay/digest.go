@@ -45,17 +45,17 @@ func (u *Outgoing) pack() (transport.Message, bool) {
 }
 
 // first is the section that waits longest of a source: 0 is this relay, others
-// are those below.
+// are those below. Sections wait for the expectations that they taught, which
+// travel with findings: who takes an agent over knows what was settled.
 func (u *Outgoing) first(b *below, source int) (section []byte, from *parcel, ok bool) {
 	if source == 0 {
-		// Sections wait for the expectations that they taught.
 		if len(u.sections) == 0 || len(u.expect) > 0 {
 			return nil, nil, false
 		}
 		return u.sections[0], nil, true
 	}
 	l := b.relays[source-1]
-	if len(l.parcels) == 0 {
+	if len(l.parcels) == 0 || l.parcels[0].behind != nil && !l.parcels[0].behind.sent {
 		return nil, nil, false
 	}
 	return l.parcels[0].sections[0], l.parcels[0], true

@@ -33,6 +33,7 @@ type lower struct {
 	// Guarded by upstream's lock.
 	parcels  []*parcel // with sections that are to be sent
 	requests []*passed // to be sent
+	told     *passed   // the last findings of these
 	waiting  int       // requests without an answer
 	queued   int       // what is to be sent, in bytes
 	packed   uint64    // bytes of sections since they were last counted
@@ -188,7 +189,11 @@ func (l *lower) request(relay string, kind uint8, body []byte) error {
 	defer l.r.upstream.mu.Unlock()
 	if l.r.upstream.out.live {
 		l.queued += len(body) + requestOverhead
-		l.requests = append(l.requests, &passed{from: l, relay: relay, kind: kind, m: m, id: id, was: *id, size: len(body) + requestOverhead})
+		p := &passed{from: l, relay: relay, kind: kind, m: m, id: id, was: *id, size: len(body) + requestOverhead}
+		if kind == wire.KindFindings {
+			l.told = p
+		}
+		l.requests = append(l.requests, p)
 		l.r.upstream.nudge()
 	}
 	return nil // without a root it is dropped: it is said again once there is one
@@ -228,7 +233,7 @@ func (l *lower) digest(body []byte) error {
 		l.tell(wire.Encode(&wire.DigestAnswer{ID: d.ID}))
 	default:
 		l.queued += size
-		l.parcels = append(l.parcels, &parcel{from: l, id: d.ID, sections: d.Sections, left: len(d.Sections)})
+		l.parcels = append(l.parcels, &parcel{from: l, id: d.ID, sections: d.Sections, left: len(d.Sections), behind: l.told})
 		u.nudge()
 	}
 	return nil

@@ -66,6 +66,8 @@ type Options struct {
 	Wall         func() int64
 	Logger       *slog.Logger
 	Registerer   prometheus.Registerer
+
+	timeout time.Duration // of sessions, for tests on a machine under load; 0: the transport's own
 }
 
 // DefaultOptions returns the options of a relay but for its folder,

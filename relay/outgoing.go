@@ -92,12 +92,16 @@ func (u *Outgoing) request(m transport.Message) {
 	}
 }
 
-// Due is what may be sent now.
+// Due is what may be sent now. Findings go before the sections that came after
+// them, this relay's own and those of relays below.
 func (u *Outgoing) Due() []transport.Message {
 	out := u.requests
 	u.requests = nil
 	if m, ok := u.tell(); ok {
 		out = append(out, m)
+	}
+	if u.below != nil {
+		out = u.below.passUp(out)
 	}
 	if m, ok := u.pack(); ok {
 		out = append(out, m)

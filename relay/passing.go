@@ -37,6 +37,7 @@ type passed struct {
 	id    *uint64 // in m
 	was   uint64  // the id that it came with
 	size  int
+	sent  bool
 }
 
 // parcel is a digest of a relay below.
@@ -45,6 +46,7 @@ type parcel struct {
 	id         uint64
 	sections   [][]byte // not sent yet
 	left       int      // without a judgement
+	behind     *passed  // findings that came before it; nil: none
 	judgements []wire.Judgement
 }
 
@@ -68,7 +70,7 @@ func (b *below) reset() {
 	clear(b.passed)
 	clear(b.speaking)
 	for _, l := range b.relays {
-		l.parcels, l.requests, l.waiting, l.granted = nil, nil, 0, 0
+		l.parcels, l.requests, l.told, l.waiting, l.granted = nil, nil, nil, 0, 0
 		l.release(l.queued)
 	}
 }
@@ -167,6 +169,7 @@ func (b *below) passUp(out []transport.Message) []transport.Message {
 			l.requests = l.requests[1:]
 			l.release(p.size)
 			l.waiting++
+			p.sent = true
 			b.last++
 			*p.id = passedIDs + b.last
 			b.passed[*p.id] = p

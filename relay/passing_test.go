@@ -88,6 +88,26 @@ func TestSourcesTakeTurns(t *testing.T) {
 	}
 }
 
+// What a section taught is in the findings before it, and must be known when it
+// is settled.
+func TestSectionsWaitForTheFindingsBeforeThem(t *testing.T) {
+	u, l := queue("r1")
+	f := &wire.Findings{ID: 1}
+	l[0].told = &passed{from: l[0], relay: l[0].peer.Node(), kind: wire.KindFindings, m: f, id: &f.ID, was: 1}
+	l[0].requests = append(l[0].requests, l[0].told)
+	l[0].parcel(1, 100)
+	l[0].parcels[0].behind = l[0].told
+	u.below.speaking[l[0].peer.Node()] = true // earlier ones have no answer
+	if out := u.Due(); len(out) != 0 {
+		t.Fatalf("%d messages go up", len(out))
+	}
+	clear(u.below.speaking)
+	out := u.Due()
+	if len(out) != 2 || out[0].Kind != wire.KindForward || out[1].Kind != wire.KindDigest {
+		t.Fatalf("%d messages go up, want findings and then a digest", len(out))
+	}
+}
+
 // A relay below has a window of requests without an answer, and no more.
 func TestRequestsHaveAWindow(t *testing.T) {
 	u, l := queue("flood", "quiet")

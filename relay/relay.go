@@ -140,6 +140,9 @@ func (r *Relay) openJournal(dir string) error {
 func (r *Relay) transport() transport.Options {
 	t := transport.DefaultOptions()
 	t.Credentials, t.Network, t.Logger, t.Registerer = r.opts.Credentials, r.opts.Network, r.log, r.opts.Registerer
+	if r.opts.timeout > 0 {
+		t.Timeout = r.opts.timeout
+	}
 	r.clock.Wire(&t)
 	return t
 }

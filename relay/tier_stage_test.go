@@ -25,6 +25,9 @@ import (
 // only how long a broken build takes to say so.
 const patience = 20 * time.Second
 
+// sessionTimeout keeps sessions through the stalls of a machine under load.
+const sessionTimeout = 10 * time.Second
+
 // stage is a network in memory with an authority, on which a test puts relays,
 // roots that it plays itself, and children that it plays itself.
 type stage struct {
@@ -59,7 +62,7 @@ func (s *stage) options(role transport.Role, region, name string, fallback ...st
 	}
 	o := transport.DefaultOptions()
 	o.Network = s.net.Host(name)
-	o.Timeout = 5 * time.Second // of a machine under load
+	o.Timeout = sessionTimeout
 	if o.Credentials, err = transport.LoadCredentials(transport.Files{CA: filepath.Join(s.ca, ca.CertFile), Cert: base + ".pem", Key: base + "-key.pem"}); err != nil {
 		s.t.Fatal(err)
 	}
@@ -72,6 +75,7 @@ func (s *stage) relay(region, name string, fallback []string, parents ...string)
 	topts := s.options(transport.RoleRelay, region, name, fallback...)
 	o := DefaultOptions()
 	o.Dir, o.Credentials, o.Network, o.Listen, o.Parents = s.t.TempDir(), topts.Credentials, topts.Network, name+":1", parents
+	o.timeout = sessionTimeout
 	o.SegmentBytes, o.Logger = 2<<20, slog.New(slog.NewTextHandler(s.t.Output(), nil))
 	r, err := New(o)
 	if err != nil {

@@ -163,7 +163,7 @@ func (u *upstream) send(ctx context.Context, s *transport.Session) {
 func (u *upstream) due() []transport.Message {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.below.passUp(u.out.Due())
+	return u.out.Due()
 }
 
 // answer takes one message of the parent.
