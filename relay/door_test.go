@@ -46,17 +46,22 @@ func TestDoorGivesEachItsTurn(t *testing.T) {
 
 // region is a relay and the means to make agents, in virtual time.
 type region struct {
-	t   *testing.T
+	t   testing.TB
 	dir string
 	net *transport.Memory
 }
 
 func newRegion(t *testing.T) *region {
 	r := &region{t, t.TempDir(), transport.NewMemory()}
-	if err := ca.Init(filepath.Join(r.dir, "ca"), "test", 24*time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	r.init()
 	return r
+}
+
+// init makes the authority.
+func (r *region) init() {
+	if err := ca.Init(filepath.Join(r.dir, "ca"), "test", 24*time.Hour); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 func (r *region) credentials(role transport.Role, name string) *transport.Credentials {

@@ -22,7 +22,7 @@ import (
 
 // caller is an agent's side of one session, spoken by hand.
 type caller struct {
-	t     *testing.T
+	t     testing.TB
 	s     *transport.Session
 	wal   event.WALID
 	term  custody.Term

@@ -30,6 +30,7 @@ func floors() []floor {
 		{name: "simulation", packages: []string{"sim", "sim/..."}, together: true},
 		{name: "demonstration", packages: []string{"cli/demo"}},
 		{name: "command line", packages: []string{"cli"}},
+		{name: "tests of whole processes", packages: []string{"scripts/..."}},
 		{name: "program", packages: []string{"."}},
 	}
 }
