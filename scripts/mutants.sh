@@ -44,7 +44,7 @@ first_failure() {
     local from
     for ((from = 1; from <= SEEDS; from += 50)); do
         if ! "$1" sim --seed "$from" --seeds 50 >/dev/null 2>"$dir.said"; then
-            grep '^seed ' "$dir.said" | sort -t' ' -k2 -n | head -1
+            grep '^seed ' "$dir.said" | sort -t' ' -k2 -n | sed -n 1p
             return
         fi
     done
