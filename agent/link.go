@@ -314,11 +314,15 @@ func (k *link) sendBatch(ctx context.Context, s *transport.Session, h *event.Hea
 }
 
 // mapping is the best estimate of root time for a boot's stamps, as known now.
+// Without one it tells what the clock of the present boot reads.
 func (k *link) mapping(boot clock.Boot) (m clock.Mapping, ok bool) {
-	if boot == k.a.clock.Boot() {
-		return k.a.clock.Mapping()
+	if boot != k.a.clock.Boot() {
+		k.l.journal.View(func(c journal.Core) { m, ok = c.(*Core).Clock(boot) })
+		return m, ok
 	}
-	k.l.journal.View(func(c journal.Core) { m, ok = c.(*Core).Clock(boot) })
+	if m, ok = k.a.clock.Mapping(); !ok {
+		m = clock.Mapping{Boot: boot, At: k.a.clock.Mono()}
+	}
 	return m, ok
 }
 

@@ -85,18 +85,28 @@ func (u *unit) keep(at wal.Seq, b *event.Batch, a *arrival) {
 	if len(u.fresh) > 0 && u.waiting+len(b.Events) > maxWaiting {
 		return
 	}
-	u.fresh[uint64(at)] = &arrived{batch: b, m: mapping(b, a), at: a.At}
+	u.fresh[uint64(at)] = placed(b, a)
 	u.waiting += len(b.Events)
 }
 
-// mapping is the batch's clock mapping, or the assumption that its last event
-// is as late as its arrival, with an error that says how little is known.
-func mapping(b *event.Batch, a *arrival) clock.Mapping {
-	if a.Batch.Mapped && a.Batch.Map.Boot == b.Boot {
-		return a.Batch.Map
+// placed is an arrival of a batch, with the mapping of its clock. An agent
+// that does not know root time tells what its clock read when it sent the
+// batch, which was about when it arrived here; the error says how little that
+// is. Stamps of an earlier boot that nobody related to root time are taken to
+// be as late as the arrival, and are a backlog in any case: they say nothing of
+// now.
+func placed(b *event.Batch, a *arrival) *arrived {
+	m, last := &a.Batch.Map, b.Events[len(b.Events)-1].Stamp.Hi
+	switch {
+	case a.Batch.Mapped && m.Boot == b.Boot:
+		return &arrived{batch: b, m: *m, at: a.At}
+	case m.Boot == b.Boot && m.At >= last:
+		return &arrived{batch: b, m: clock.Mapping{Boot: b.Boot, Offset: a.At - m.At, Bound: unmappedBound, At: m.At}, at: a.At}
 	}
-	last := b.Events[len(b.Events)-1].Stamp.Hi
-	return clock.Mapping{Boot: b.Boot, Offset: a.At - last, Bound: unmappedBound, At: last}
+	for i := range b.Events {
+		b.Events[i].Flags |= event.Backlog
+	}
+	return &arrived{batch: b, m: clock.Mapping{Boot: b.Boot, Offset: a.At - last, Bound: unmappedBound, At: last}, at: a.At}
 }
 
 // refold makes the next section start from the log again, after the cut
@@ -137,7 +147,7 @@ func (c *core) load(u *unit, s custody.Span) (*arrived, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &arrived{batch: b, m: mapping(b, &a), at: a.At}, nil
+	return placed(b, &a), nil
 }
 
 // advance steps what the agent's disk vouches for: detectors see it, panes

@@ -24,10 +24,9 @@ type oracle struct {
 	closed   map[event.Unit]uint64 // how far a unit was settled when it was closed
 	settled  map[event.Unit]uint64 // as committed
 	owners   map[event.Unit]custody.Owner
-	kept     []keeping       // batches that only relays have
-	timeless map[string]bool // origins that sent batches without a clock mapping
-	slack    int64           // that changes of leader add to the error of times
-	rules    []rule          // of root time, oldest first
+	kept     []keeping // batches that only relays have
+	slack    int64     // that changes of leader add to the error of times
+	rules    []rule    // of root time, oldest first
 }
 
 // batch is one batch as its agent appended it.
@@ -50,7 +49,7 @@ type fate struct {
 }
 
 func newOracle(w *world) *oracle {
-	o := &oracle{w: w, byValue: make(map[float64]int, len(w.plan.lines)), batches: map[event.Hash]*batch{}, ofOrigin: map[string][]event.Unit{}, timeless: map[string]bool{},
+	o := &oracle{w: w, byValue: make(map[float64]int, len(w.plan.lines)), batches: map[event.Hash]*batch{}, ofOrigin: map[string][]event.Unit{},
 		state: make([]fate, len(w.plan.lines)), closed: map[event.Unit]uint64{},
 		settled: map[event.Unit]uint64{}, owners: map[event.Unit]custody.Owner{}}
 	for i := range w.plan.lines {
@@ -178,8 +177,6 @@ func (w *world) checkTimes(who string, m *wire.Batch) {
 		return
 	}
 	if !m.Mapped {
-		o := w.oracle
-		o.timeless[b.unit.Origin] = true
 		return
 	}
 	for i := range b.events {

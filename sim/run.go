@@ -3,7 +3,6 @@ package sim
 import (
 	"io"
 	"slices"
-	"strings"
 
 	"pando/stream/anomaly"
 )
@@ -70,7 +69,6 @@ func (w *world) compareFindings(calm *world) {
 		case slices.Contains(calm.findings, f):
 		case f.detector == anomaly.DetectorSilence && w.plan.stops[f.entity]:
 		case f.detector == anomaly.DetectorFirstSeen && w.missed(f):
-		case f.detector != anomaly.DetectorSilence && w.timeless(f):
 		default:
 			w.fault("found only with faults: %s", f)
 		}
@@ -83,18 +81,6 @@ func (w *world) missed(f finding) bool {
 	for i := range w.plan.lines {
 		l := &w.plan.lines[i]
 		if l.entity == f.entity && l.signal == f.signal && w.ledger.dropped[i] > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// timeless reports whether events of an agent arrived that nobody could place in
-// root time, for want of a root: they count as of their arrival, so a backlog
-// looks like a rush.
-func (w *world) timeless(f finding) bool {
-	for origin := range w.oracle.timeless {
-		if strings.HasPrefix(f.entity, origin+"/") {
 			return true
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"pando/agent"
 	"pando/event"
+	"pando/event/clock"
 	"pando/transport"
 	"pando/tree/wire"
 )
@@ -74,7 +75,9 @@ func (u *uplink) post(l event.Lane, ch channel, h *event.Header, before event.Ha
 	a := u.a
 	m := &wire.Batch{Before: before, Bytes: body}
 	if h.Boot == a.clock.boot {
-		m.Map, m.Mapped = a.clock.mapping()
+		if m.Map, m.Mapped = a.clock.mapping(); !m.Mapped {
+			m.Map = clock.Mapping{Boot: h.Boot, At: a.clock.mono()}
+		}
 	} else {
 		m.Map, m.Mapped = a.core.Clock(h.Boot)
 	}

@@ -130,7 +130,10 @@ type Batch struct {
 	Before    event.Hash
 	DurableTo uint64 // of this lane, at the agent
 	Map       clock.Mapping
-	Mapped    bool // Map is known; else the boot's time is unknown
+	// Mapped says that Map relates the batch's boot to root time. Otherwise
+	// Map.At is what the agent's clock read when it sent the batch, if Map.Boot
+	// is the batch's boot, and nothing is known if it is not.
+	Mapped bool
 	Bytes     []byte
 }
 
