@@ -49,7 +49,8 @@ type core struct {
 	wal    event.WALID
 
 	epoch   uint64
-	resumed bool // the sources' positions are known
+	resumed bool   // the sources' positions are known
+	started uint64 // HLC of the claim that told them
 	lanes   [event.Lanes]lane
 	clocks  []clock.Mapping // latest last; one for each boot
 }
@@ -185,7 +186,7 @@ func (c *core) resume(m *wire.Claimed) {
 	if c.resumed {
 		return
 	}
-	c.resumed = true
+	c.resumed, c.started = true, m.Opened
 	for l := range c.lanes {
 		for _, p := range m.Positions[l] {
 			if _, known := c.lanes[l].positions[p.Source]; !known {
@@ -253,6 +254,7 @@ func comparePositions(a, b event.Position) int {
 func (c *core) AppendState(w *pack.Writer) {
 	w.Uint(c.epoch)
 	w.Bool(c.resumed)
+	w.Uint(c.started)
 	for l := range c.lanes {
 		ln := &c.lanes[l]
 		w.Uint(ln.last)
@@ -284,7 +286,7 @@ func (c *core) AppendState(w *pack.Writer) {
 
 // ReadState replaces the state.
 func (c *core) ReadState(r *pack.Reader) error {
-	c.epoch, c.resumed = r.Uint("epoch", maxSeq), r.Bool("resumed")
+	c.epoch, c.resumed, c.started = r.Uint("epoch", maxSeq), r.Bool("resumed"), r.Uint("started", 1<<64-1)
 	for l := range c.lanes {
 		ln := &c.lanes[l]
 		ln.last = r.Uint("last", maxSeq)

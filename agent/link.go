@@ -132,8 +132,7 @@ func (k *link) serve(ctx context.Context, s *transport.Session) {
 // open offers both units to the parent.
 func (k *link) open(ctx context.Context, s *transport.Session) error {
 	m := &wire.Open{WAL: event.WALID(k.l.journal.Log().ID()), Term: k.l.up.NextTerm()}
-	_, known := k.a.positions(k.l)
-	m.Fresh = !known
+	k.l.journal.View(func(c journal.Core) { m.Started = c.(*core).started })
 	k.mu.Lock()
 	for i := range k.out {
 		m.Offers[i] = k.out[i].Offer()

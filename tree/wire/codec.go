@@ -11,7 +11,7 @@ import (
 func (m *Open) append(w *pack.Writer) {
 	w.Uint(uint64(m.WAL))
 	appendTerm(w, m.Term)
-	w.Bool(m.Fresh)
+	w.Uint(m.Started)
 	for _, o := range m.Offers {
 		w.Uint(o.From)
 		w.Uint(o.Last)
@@ -20,9 +20,9 @@ func (m *Open) append(w *pack.Writer) {
 }
 
 func (m *Open) read(r *pack.Reader) {
-	m.WAL, m.Term, m.Fresh = readWAL(r), readTerm(r), r.Bool("fresh")
+	m.WAL, m.Term, m.Started = readWAL(r), readTerm(r), r.Uint("started", 1<<64-1)
 	for i := range m.Offers {
-		m.Offers[i] = custody.Offer{From: r.Uint("from", maxSeq), Last: r.Uint("last", maxSeq), Synced: r.Uint("synced", maxSeq)}
+		m.Offers[i] = custody.Offer{From: r.Uint("from", maxSeq), Last: r.Uint("last", maxSeq), Synced: r.Uint("synced", maxSeq), Started: m.Started}
 	}
 }
 
@@ -88,13 +88,14 @@ func (m *Ack) read(r *pack.Reader) {
 
 func (m *Claimed) append(w *pack.Writer) {
 	w.Uint(uint64(m.WAL))
+	w.Uint(m.Opened)
 	for _, ps := range m.Positions {
 		appendPositions(w, ps)
 	}
 }
 
 func (m *Claimed) read(r *pack.Reader) {
-	m.WAL = readWAL(r)
+	m.WAL, m.Opened = readWAL(r), r.Uint("opened", 1<<64-1)
 	for i := range m.Positions {
 		m.Positions[i] = readPositions(r)
 	}
@@ -106,12 +107,12 @@ func (m *Claim) append(w *pack.Writer) {
 	w.Uint(uint64(m.WAL))
 	appendTerm(w, m.Term)
 	w.Uint(m.Opened)
-	w.Bool(m.Started)
+	w.Uint(m.Started)
 }
 
 func (m *Claim) read(r *pack.Reader) {
 	m.ID, m.Origin, m.WAL = r.Uint("id", maxSeq), r.String("origin", maxName), readWAL(r)
-	m.Term, m.Opened, m.Started = readTerm(r), r.Uint("opened", 1<<64-1), r.Bool("started")
+	m.Term, m.Opened, m.Started = readTerm(r), r.Uint("opened", 1<<64-1), r.Uint("started", 1<<64-1)
 }
 
 func (m *ClaimAnswer) append(w *pack.Writer) {

@@ -78,8 +78,11 @@ const (
 type Open struct {
 	WAL    event.WALID
 	Term   custody.Term
-	Fresh  bool // the WAL is new: the agent needs its source positions
 	Offers [event.Lanes]custody.Offer
+
+	// Started is the HLC by which Claimed told the source positions; 0: the WAL
+	// is new, and its agent needs them.
+	Started uint64
 }
 
 // Opened says where each lane resumes.
@@ -132,18 +135,18 @@ type Ack struct {
 // Claimed gives a fresh WAL the positions at which its sources resume.
 type Claimed struct {
 	WAL       event.WALID
+	Opened    uint64 // HLC of the session that claimed it
 	Positions [event.Lanes][]event.Position
 }
 
 // Claim asks the root for both units of a WAL id.
 type Claim struct {
-	ID     uint64
-	Origin string
-	WAL    event.WALID
-	Term   custody.Term
-	Opened uint64 // HLC of the session's opening
-
-	Started bool // the agent knows its source positions from an earlier claim
+	ID      uint64
+	Origin  string
+	WAL     event.WALID
+	Term    custody.Term
+	Opened  uint64 // HLC of the session's opening
+	Started uint64 // HLC of the session whose claim gave the agent its source positions; 0: none did
 }
 
 // ClaimAnswer is the root's decision on a claim.
