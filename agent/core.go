@@ -50,7 +50,8 @@ type Core struct {
 	wal    event.WALID
 
 	epoch   uint64
-	resumed bool // the sources' positions are known
+	resumed bool   // the sources' positions are known
+	started uint64 // HLC of the claim that told them
 	estate  wire.Estate
 	lanes   [event.Lanes]lane
 	clocks  []clock.Mapping // latest last; one for each boot
@@ -193,7 +194,7 @@ func (c *Core) resume(m *wire.Claimed) {
 	if c.resumed {
 		return
 	}
-	c.resumed = true
+	c.resumed, c.started = true, m.Opened
 	for l := range c.lanes {
 		for _, p := range m.Positions[l] {
 			if _, known := c.lanes[l].positions[p.Source]; !known {
@@ -262,6 +263,7 @@ func (c *Core) AppendState(w *pack.Writer) {
 	w.Uint(c.epoch)
 	w.Bool(c.resumed)
 	wire.AppendEstate(w, c.estate)
+	w.Uint(c.started)
 	for l := range c.lanes {
 		ln := &c.lanes[l]
 		w.Uint(ln.last)
@@ -293,7 +295,8 @@ func (c *Core) AppendState(w *pack.Writer) {
 
 // ReadState replaces the state.
 func (c *Core) ReadState(r *pack.Reader) error {
-	c.epoch, c.resumed, c.estate = r.Uint("epoch", maxSeq), r.Bool("resumed"), wire.ReadEstate(r)
+	c.epoch, c.resumed = r.Uint("epoch", maxSeq), r.Bool("resumed")
+	c.estate, c.started = wire.ReadEstate(r), r.Uint("started", 1<<64-1)
 	for l := range c.lanes {
 		ln := &c.lanes[l]
 		ln.last = r.Uint("last", maxSeq)

@@ -147,8 +147,8 @@ func (l *ledger) open(ctx context.Context, s *transport.Session, o *wire.Open) b
 	}
 	l.current, l.session, l.estate = o.WAL, s, o.Estate
 	_ = s.SendControl(ctx, wire.Encode(&m))
-	if o.Fresh {
-		c := wire.Claimed{WAL: o.WAL}
+	if o.Started == 0 {
+		c := wire.Claimed{WAL: o.WAL, Opened: l.opens}
 		for lane := range c.Positions {
 			for _, p := range l.positions[lane] {
 				c.Positions[lane] = append(c.Positions[lane], p)

@@ -60,7 +60,7 @@ func (h *Handover) Outbox(l event.Lane) custody.Outbox { return h.out[l] }
 
 // Open offers both units to a parent.
 func (h *Handover) Open(c *Core, term custody.Term) *wire.Open {
-	m := &wire.Open{WAL: c.wal, Term: term, Fresh: !c.resumed, Estate: c.estate}
+	m := &wire.Open{WAL: c.wal, Term: term, Started: c.started, Estate: c.estate}
 	for i := range h.out {
 		m.Offers[i] = h.out[i].Offer()
 		h.told[i] = m.Offers[i].Synced

@@ -73,7 +73,8 @@ func (c *core) claimed(body []byte) error {
 		c.forget(u)
 	}
 	if s := c.sessionOf(m.Origin, m.WAL); s != nil && m.Granted && s.fresh && m.Term == s.term {
-		c.tell(s.id, &wire.Claimed{WAL: m.WAL, Positions: m.Positions})
+		started := c.units[event.Unit{Origin: m.Origin, WAL: m.WAL, Lane: event.Critical}].intake.Started
+		c.tell(s.id, &wire.Claimed{WAL: m.WAL, Opened: started, Positions: m.Positions})
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func (b *bench) open(a *fakeAgent, from, synced [event.Lanes]uint64) wire.Messag
 	b.session++
 	a.session = b.session
 	a.term.Session++
-	o := opening{Session: a.session, Origin: a.name, HLC: b.session, Open: wire.Open{WAL: a.wal, Term: a.term, Fresh: true}}
+	o := opening{Session: a.session, Origin: a.name, HLC: b.session, Open: wire.Open{WAL: a.wal, Term: a.term}}
 	for l := range o.Open.Offers {
 		o.Open.Offers[l] = custody.Offer{From: from[l], Last: a.next[l] - 1, Synced: synced[l]}
 	}
@@ -205,7 +205,7 @@ func (b *bench) grant(body []byte) {
 	var c wire.Claim
 	b.decode(body, &c)
 	a := wire.ClaimAnswer{ID: c.ID, Origin: c.Origin, WAL: c.WAL, Term: c.Term, Granted: true}
-	closes, _ := b.origin.Claim(custody.Claim{WAL: c.WAL, Opened: c.Opened, Started: c.Started, Known: true,
+	closes, _ := b.origin.Claim(custody.Claim{WAL: c.WAL, Opened: c.Opened, Started: c.Started,
 		Closed: b.owner(event.Unit{Origin: c.Origin, WAL: c.WAL}).Closed})
 	for l := range event.Lane(event.Lanes) {
 		if closes != 0 {

@@ -43,16 +43,14 @@ func (c *core) open(body []byte) error {
 	for l := range lanes {
 		lanes[l] = c.unit(event.Unit{Origin: o.Origin, WAL: m.WAL, Lane: event.Lane(l)})
 		trial[l] = lanes[l].intake
-		offer := m.Offers[l]
-		offer.Started = !m.Fresh
-		if opened.Resume[l], err = trial[l].OpenSession(m.Term, o.HLC, offer); err != nil {
+		if opened.Resume[l], err = trial[l].OpenSession(m.Term, o.HLC, m.Offers[l]); err != nil {
 			for _, u := range lanes[:l+1] {
 				c.forget(u)
 			}
 			return refuse(refusal(err), trial[l].Term, err)
 		}
 	}
-	s := &session{id: o.Session, origin: o.Origin, wal: m.WAL, term: m.Term, fresh: m.Fresh, estate: m.Estate}
+	s := &session{id: o.Session, origin: o.Origin, wal: m.WAL, term: m.Term, fresh: m.Started == 0, estate: m.Estate}
 	c.sessions[s.id] = s
 	c.tell(s.id, opened)
 	for l, u := range lanes {

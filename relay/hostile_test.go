@@ -45,7 +45,7 @@ func (r *region) call(creds *transport.Credentials, id event.WALID, term custody
 	}
 	c := &caller{t: r.t, s: s, wal: id, term: term, next: 1}
 	go c.listen()
-	c.say(&wire.Open{WAL: id, Term: term, Fresh: true, Offers: [event.Lanes]custody.Offer{{From: 1}, {From: 1}}})
+	c.say(&wire.Open{WAL: id, Term: term, Offers: [event.Lanes]custody.Offer{{From: 1}, {From: 1}}})
 	r.until("the units are open, or refused", func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()

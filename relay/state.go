@@ -103,7 +103,8 @@ func (u *unit) append(w *pack.Writer) {
 	n := &u.intake
 	appendTerm(w, n.Term)
 	w.Uint(n.Opened)
-	for _, b := range []bool{n.Live, n.Claimed, n.Fenced, n.Closed, n.Started, n.EndOK, u.urgent, u.more} {
+	w.Uint(n.Started)
+	for _, b := range []bool{n.Live, n.Claimed, n.Fenced, n.Closed, n.EndOK, u.urgent, u.more} {
 		w.Bool(b)
 	}
 	w.Array(len(n.Held))
@@ -127,8 +128,8 @@ func (u *unit) append(w *pack.Writer) {
 func readUnit(r *pack.Reader) *unit {
 	u := newUnit(stream.ReadUnit(r))
 	n := &u.intake
-	n.Term, n.Opened = readTerm(r), r.Uint("opened", 1<<64-1)
-	for _, b := range []*bool{&n.Live, &n.Claimed, &n.Fenced, &n.Closed, &n.Started, &n.EndOK, &u.urgent, &u.more} {
+	n.Term, n.Opened, n.Started = readTerm(r), r.Uint("opened", 1<<64-1), r.Uint("started", 1<<64-1)
+	for _, b := range []*bool{&n.Live, &n.Claimed, &n.Fenced, &n.Closed, &n.EndOK, &u.urgent, &u.more} {
 		*b = r.Bool("flag")
 	}
 	for range r.Array("held", custody.MaxHeld) {

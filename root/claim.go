@@ -27,8 +27,7 @@ func (s *state) claim(relay string, m *wire.Claim) (a *wire.ClaimAnswer, cloned 
 		s.counts.Origins++
 		return a, false
 	}
-	known, closed := s.standing(m.Origin, m.WAL)
-	closes, err := o.Claim(custody.Claim{WAL: m.WAL, Opened: m.Opened, Started: m.Started, Known: known, Closed: closed})
+	closes, err := o.Claim(custody.Claim{WAL: m.WAL, Opened: m.Opened, Started: m.Started, Closed: s.isClosed(m.Origin, m.WAL)})
 	a.Closed = errors.Is(err, custody.ErrClosed)
 	if closes != 0 {
 		s.closeWAL(o, m.Origin, closes)
@@ -97,10 +96,10 @@ func (s *state) openWAL(o *origin, name string, id event.WALID) {
 	}
 }
 
-// standing reports whether a WAL id is known, and whether it was replaced.
-func (s *state) standing(name string, id event.WALID) (known, closed bool) {
+// isClosed reports whether a WAL id was replaced before.
+func (s *state) isClosed(name string, id event.WALID) bool {
 	u, ok := s.getUnit(event.Unit{Origin: name, WAL: id, Lane: event.Critical})
-	return ok, ok && u.owner.Closed
+	return ok && u.owner.Closed
 }
 
 // reclose makes a WAL id known as closed. A relay holds its rest, so a root

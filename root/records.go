@@ -62,6 +62,7 @@ func appendOrigin(w *pack.Writer, name string, o *origin) {
 	w.String(name)
 	w.Uint(uint64(o.Current))
 	w.Uint(o.Opened)
+	w.Uint(o.Started)
 	w.String(o.relay)
 	w.Int(o.at)
 	w.Array(len(o.wals))
@@ -107,6 +108,7 @@ func (s *state) readOrigins(r *pack.Reader) {
 func readOrigin(r *pack.Reader) *origin {
 	o := &origin{}
 	o.Current, o.Opened = event.WALID(r.Uint("WAL id", math.MaxUint64)), r.Uint("opened", math.MaxUint64)
+	o.Started = r.Uint("started", math.MaxUint64)
 	o.relay, o.at = r.String("relay", maxName), r.Int("claimed")
 	for n := r.Array("WAL ids", MaxWALs); n > 0 && r.Err() == nil; n-- {
 		o.wals = append(o.wals, event.WALID(r.Uint("WAL id", math.MaxUint64)))

@@ -53,7 +53,7 @@ func TestRestoredRootClosesAgain(t *testing.T) {
 func TestRestoredRootStartsAnUnknownWALOnceMore(t *testing.T) {
 	s := newStage(t)
 	s.claim("eu/r1", agent, 1, term(1, 1), 10)
-	m := wire.Claim{ID: 8, Origin: agent, WAL: 2, Term: term(1, 1), Opened: 20, Started: true}
+	m := wire.Claim{ID: 8, Origin: agent, WAL: 2, Term: term(1, 1), Opened: 20, Started: 15}
 	var a wire.ClaimAnswer
 	if err := wire.Decode(s.apply(claimCommand(s.now, "eu/r1", &m)).answer.Body, &a); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ type Intake struct {
 	Claimed bool   // the root granted Term to this relay
 	Fenced  bool   // the root granted a higher term to another relay
 	Closed  bool   // the WAL id was replaced; only the rest may be settled
-	Started bool   // the agent was told where to read its sources; see [Claim]
+	Started uint64 // HLC of the session whose claim started the agent; see [Claim]
 
 	Held    []Span // in order; what is missing between two of them was settled once
 	End     uint64 // last sequence held; Held may be empty
@@ -149,7 +149,10 @@ func (n *Intake) Granted(t Term, settled uint64, hash event.Hash) error {
 	if t != n.Term {
 		return nil // the answer to an earlier session
 	}
-	n.Claimed, n.Fenced, n.Started = true, false, true
+	n.Claimed, n.Fenced = true, false
+	if n.Started == 0 {
+		n.Started = n.Opened
+	}
 	return n.settle(settled, hash, true)
 }
 

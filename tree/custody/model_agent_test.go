@@ -26,7 +26,7 @@ func (m *model) appendBatch(s *state, a, l int8, lines string, pos uint8) {
 // readTo is how many lines of a lane's file are in the log, or were settled
 // before the log began.
 func (d *disk) readTo(l int8) uint8 {
-	if !d.started {
+	if d.started == 0 {
 		return unread
 	}
 	if n := len(d.lane[l].log); n > 0 && d.lane[l].log[n-1].pos != unread {
@@ -37,7 +37,7 @@ func (d *disk) readTo(l int8) uint8 {
 
 func (m *model) read(s *state, a, l int8, n int) bool {
 	at := s.a[a].d.readTo(l)
-	if !s.a[a].up || !s.a[a].d.started || int(at)+n > m.lines {
+	if !s.a[a].up || s.a[a].d.started == 0 || int(at)+n > m.lines {
 		return false
 	}
 	var lines []byte

@@ -103,7 +103,7 @@ func (m *model) claim(s *state, r int8, w uint8) bool {
 			n = x
 		}
 	}
-	msg := m.upward(s, r, message{kind: "claim", wal: w + 1, term: n.Term, opened: n.Opened, known: n.Started})
+	msg := m.upward(s, r, message{kind: "claim", wal: w + 1, term: n.Term, opened: n.Opened, began: n.Started})
 	if !wants || m.middle && s.mid.waits(&msg) {
 		return false
 	}
@@ -216,8 +216,8 @@ func (m *model) answered(s *state, msg message) {
 			n.Refused(msg.term)
 			hangUp = hangUp || n.Fenced && s.serves(r, msg.wal)
 		case msg.kind == "granted":
-			if n.Term == msg.term && s.serves(r, msg.wal) && !x.d.started && l == 0 {
-				x.d.started = true
+			if n.Term == msg.term && s.serves(r, msg.wal) && x.d.started == 0 && l == 0 {
+				x.d.started = n.Opened
 				for l := range m.lanes {
 					x.d.lane[l].start = msg.start[l]
 				}

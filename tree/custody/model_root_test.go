@@ -19,10 +19,9 @@ func (m *model) rootClaim(s *state, msg message) message {
 			units[l].Closed = false
 		}
 	}
-	c := Claim{WAL: event.WALID(msg.wal), Opened: msg.opened, Started: msg.known, Known: r.known[msg.wal-1],
-		Closed: units[0].Closed}
+	c := Claim{WAL: event.WALID(msg.wal), Opened: msg.opened, Started: msg.began, Closed: units[0].Closed}
 	if m.mut == unknownStarts {
-		c.Known = true
+		c.Started = 0
 	}
 	closes, err := r.origin[a].Claim(c)
 	r.known[msg.wal-1] = true

@@ -74,8 +74,7 @@ func (m *model) keyAgent(k *keyer, a *agent) {
 }
 
 func (m *model) keyDisk(k *keyer, d *disk) {
-	k.n(uint64(d.wal), d.epoch)
-	k.flags(d.started)
+	k.n(uint64(d.wal), d.epoch, d.started)
 	for i := range m.lanes {
 		l := &d.lane[i]
 		k.n(uint64(l.start), l.trimmed, l.settled, uint64(len(l.log)))
@@ -121,7 +120,7 @@ func (k *keyer) root(r *root) {
 		k.owner(&r.owner[i])
 	}
 	for i := range r.origin {
-		k.n(uint64(r.origin[i].Current), r.origin[i].Opened)
+		k.n(uint64(r.origin[i].Current), r.origin[i].Opened, r.origin[i].Started)
 	}
 	k.b = append(k.b, r.pos...)
 	k.text(r.applied)
@@ -140,8 +139,7 @@ func (k *keyer) head(h *Head) {
 
 func (k *keyer) message(m *message) {
 	k.n(uint64(m.kind[0]), uint64(m.kind[1]), uint64(m.hop), uint64(m.wal), uint64(m.lane), uint64(m.relay),
-		uint64(m.link), uint64(m.mid), uint64(m.id), m.opened, uint64(m.pos), uint64(m.v), uint64(m.start[0]), uint64(m.start[1]))
-	k.flags(m.known)
+		uint64(m.link), uint64(m.mid), uint64(m.id), m.opened, uint64(m.pos), uint64(m.v), uint64(m.start[0]), uint64(m.start[1]), m.began)
 	k.term(m.term)
 	k.head(&m.head)
 	k.text(m.lines)
@@ -152,8 +150,8 @@ func (k *keyer) message(m *message) {
 
 func (k *keyer) intake(n *Intake) {
 	k.term(n.Term)
-	k.flags(n.Live, n.Claimed, n.Fenced, n.Closed, n.Started, n.EndOK)
-	k.n(n.Opened, n.End, n.Vouched, n.Stepped, n.Settled, n.Cut, uint64(len(n.Held)))
+	k.flags(n.Live, n.Claimed, n.Fenced, n.Closed, n.EndOK)
+	k.n(n.Opened, n.Started, n.End, n.Vouched, n.Stepped, n.Settled, n.Cut, uint64(len(n.Held)))
 	k.b = append(append(k.b, n.EndHash[:8]...), n.SettledHash[:8]...)
 	for i := range n.Held {
 		k.n(n.Held[i].First, n.Held[i].Last)

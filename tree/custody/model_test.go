@@ -49,7 +49,7 @@ type batch struct {
 type disk struct {
 	wal     uint8 // 0: none
 	epoch   uint64
-	started bool // knows where to read the files
+	started uint64 // HLC of the claim that told where to read the files
 	lane    [maxLanes]lane
 }
 
@@ -108,7 +108,7 @@ type message struct {
 	id     uint8 // given by the middle relay
 	term   Term
 	opened uint64
-	known  bool // a claim's Started
+	began  uint64 // a claim's Started
 	head   Head
 	lines  string
 	pos    uint8

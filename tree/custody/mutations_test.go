@@ -27,7 +27,7 @@ const (
 	resumesHeld    mutation = "a section says that it resumes though its relay holds what is before it"
 	resumesAnyTerm mutation = "a section that resumes needs no term"
 	staysFenced    mutation = "a relay takes a restored root's older term for a newer one"
-	unknownStarts  mutation = "a restored root takes a WAL id that it does not know for a new one"
+	unknownStarts  mutation = "a restored root takes a WAL id that was started elsewhere for a new one"
 	openStaysOpen  mutation = "a restored root skips the rest of a unit that it has open"
 )
 

@@ -8,7 +8,9 @@ type Offer struct {
 	Last   uint64 // last appended; From-1 if there is none
 	Synced uint64 // last that the agent's disk holds: the first durable-to
 
-	Started bool // a claim's answer told the agent where to read its sources
+	// Started is the HLC of the session whose claim told the agent where to
+	// read its sources; 0: none did.
+	Started uint64
 }
 
 // Outbox is the agent's side of one unit. Its fields are numbers only; the

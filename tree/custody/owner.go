@@ -81,15 +81,15 @@ func (o *Owner) Judge(h Head) (v Verdict, lost Range) {
 type Claim struct {
 	WAL     event.WALID
 	Opened  uint64 // HLC of the session's opening
-	Started bool   // an earlier claim's answer told the agent where to read its sources
-	Known   bool   // the root has units of WAL
-	Closed  bool   // they were closed before, and then they stay so
+	Started uint64 // HLC of the session whose claim told the agent where to read its sources; 0: none did
+	Closed  bool   // the units of WAL were closed before, and then they stay so
 }
 
 // Origin is the root's record of which WAL id of an agent is in force.
 type Origin struct {
 	Current event.WALID
 	Opened  uint64 // HLC of the newest session that claimed Current
+	Started uint64 // of the newest that claimed it for an agent that was not started
 }
 
 // Claim takes a claim. It returns the WAL id that this closes, or zero. The
@@ -98,22 +98,26 @@ type Origin struct {
 //   - It was closed before, however new the session: the disk of an earlier
 //     time came back.
 //   - A newer session brought another, and this claim comes late.
-//   - The root does not know it, though its agent was started by a root: it
-//     was restored from a state before that. What the WAL id replaced then may
-//     have been settled further since, and the agent has read it again. So it
-//     starts once more, from the positions that are settled here.
+//   - Its agent was started by a claim that the root does not know: it was
+//     restored from a state before that. What the WAL id replaced may have been
+//     settled further here, and the agent has read it again. So it starts once
+//     more, under another WAL id, from the positions that are settled here.
 func (o *Origin) Claim(c Claim) (closes event.WALID, err error) {
 	switch {
 	case c.Closed:
 		return 0, fmt.Errorf("WAL %s was replaced, %s is in force: %w", c.WAL, o.Current, ErrClosed)
-	case c.Started && !c.Known:
-		return 0, fmt.Errorf("WAL %s came into force elsewhere, %s is in force here: %w", c.WAL, o.Current, ErrClosed)
-	case c.WAL == o.Current:
-		o.Opened = max(o.Opened, c.Opened)
-		return 0, nil
-	case o.Current == 0 || c.Opened > o.Opened:
-		closes, o.Current, o.Opened = o.Current, c.WAL, c.Opened
+	case c.Started != 0 && (c.WAL != o.Current || c.Started > o.Started):
+		return 0, fmt.Errorf("WAL %s was started by a claim that is not known, %s is in force: %w", c.WAL, o.Current, ErrClosed)
+	case c.WAL != o.Current && o.Current != 0 && c.Opened <= o.Opened:
+		return 0, fmt.Errorf("WAL %s, %s is newer: %w", c.WAL, o.Current, ErrClosed)
+	}
+	if c.WAL != o.Current {
+		closes, o.Current, o.Opened, o.Started = o.Current, c.WAL, c.Opened, c.Opened
 		return closes, nil
 	}
-	return 0, fmt.Errorf("WAL %s, %s is newer: %w", c.WAL, o.Current, ErrClosed)
+	o.Opened = max(o.Opened, c.Opened)
+	if c.Started == 0 {
+		o.Started = max(o.Started, c.Opened)
+	}
+	return 0, nil
 }

@@ -13,7 +13,7 @@ import (
 func (m *Open) append(w *pack.Writer) {
 	w.Uint(uint64(m.WAL))
 	appendTerm(w, m.Term)
-	w.Bool(m.Fresh)
+	w.Uint(m.Started)
 	for _, o := range m.Offers {
 		w.Uint(o.From)
 		w.Uint(o.Last)
@@ -47,9 +47,9 @@ func ReadEstate(r *pack.Reader) (e Estate) {
 }
 
 func (m *Open) read(r *pack.Reader) {
-	m.WAL, m.Term, m.Fresh = readWAL(r), readTerm(r), r.Bool("fresh")
+	m.WAL, m.Term, m.Started = readWAL(r), readTerm(r), r.Uint("started", 1<<64-1)
 	for i := range m.Offers {
-		m.Offers[i] = custody.Offer{From: r.Uint("from", maxSeq), Last: r.Uint("last", maxSeq), Synced: r.Uint("synced", maxSeq)}
+		m.Offers[i] = custody.Offer{From: r.Uint("from", maxSeq), Last: r.Uint("last", maxSeq), Synced: r.Uint("synced", maxSeq), Started: m.Started}
 	}
 	m.Estate = ReadEstate(r)
 }
@@ -116,13 +116,14 @@ func (m *Ack) read(r *pack.Reader) {
 
 func (m *Claimed) append(w *pack.Writer) {
 	w.Uint(uint64(m.WAL))
+	w.Uint(m.Opened)
 	for _, ps := range m.Positions {
 		appendPositions(w, ps)
 	}
 }
 
 func (m *Claimed) read(r *pack.Reader) {
-	m.WAL = readWAL(r)
+	m.WAL, m.Opened = readWAL(r), r.Uint("opened", 1<<64-1)
 	for i := range m.Positions {
 		m.Positions[i] = readPositions(r)
 	}
@@ -134,13 +135,13 @@ func (m *Claim) append(w *pack.Writer) {
 	w.Uint(uint64(m.WAL))
 	appendTerm(w, m.Term)
 	w.Uint(m.Opened)
-	w.Bool(m.Started)
+	w.Uint(m.Started)
 	AppendEstate(w, m.Estate)
 }
 
 func (m *Claim) read(r *pack.Reader) {
 	m.ID, m.Origin, m.WAL = r.Uint("id", maxSeq), r.String("origin", maxName), readWAL(r)
-	m.Term, m.Opened, m.Started, m.Estate = readTerm(r), r.Uint("opened", 1<<64-1), r.Bool("started"), ReadEstate(r)
+	m.Term, m.Opened, m.Started, m.Estate = readTerm(r), r.Uint("opened", 1<<64-1), r.Uint("started", 1<<64-1), ReadEstate(r)
 }
 
 func (m *ClaimAnswer) append(w *pack.Writer) {

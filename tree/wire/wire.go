@@ -85,9 +85,12 @@ const (
 type Open struct {
 	WAL    event.WALID
 	Term   custody.Term
-	Fresh  bool // the WAL is new: the agent needs its source positions
 	Offers [event.Lanes]custody.Offer
 	Estate Estate
+
+	// Started is the HLC by which Claimed told the source positions; 0: the WAL
+	// is new, and its agent needs them.
+	Started uint64
 }
 
 // Estate is what an agent's log that was replaced left behind, as far as the
@@ -134,7 +137,7 @@ type Batch struct {
 	// Map.At is what the agent's clock read when it sent the batch, if Map.Boot
 	// is the batch's boot, and nothing is known if it is not.
 	Mapped bool
-	Bytes     []byte
+	Bytes  []byte
 }
 
 // Vouch is a durable-to without a batch.
@@ -152,19 +155,19 @@ type Ack struct {
 // Claimed gives a fresh WAL the positions at which its sources resume.
 type Claimed struct {
 	WAL       event.WALID
+	Opened    uint64 // HLC of the session that claimed it
 	Positions [event.Lanes][]event.Position
 }
 
 // Claim asks the root for both units of a WAL id.
 type Claim struct {
-	ID     uint64
-	Origin string
-	WAL    event.WALID
-	Term   custody.Term
-	Opened uint64 // HLC of the session's opening
-	Estate Estate // of the WAL id before
-
-	Started bool // the agent knows its source positions from an earlier claim
+	ID      uint64
+	Origin  string
+	WAL     event.WALID
+	Term    custody.Term
+	Opened  uint64 // HLC of the session's opening
+	Started uint64 // HLC of the session whose claim gave the agent its source positions; 0: none did
+	Estate  Estate // of the WAL id before
 }
 
 // ClaimAnswer is the root's decision on a claim.

@@ -22,14 +22,14 @@ func samples() []Message {
 	positions := [event.Lanes][]event.Position{{{Source: "s#1", File: "id", Offset: 77, Replayable: true}}, nil}
 	hash := event.Hash{1, 2, 3}
 	return []Message{
-		&Open{WAL: 5, Term: term, Fresh: true, Offers: [event.Lanes]custody.Offer{{From: 2, Last: 9, Synced: 8}, {From: 1}}},
+		&Open{WAL: 5, Term: term, Started: 1 << 62, Offers: [event.Lanes]custody.Offer{{From: 2, Last: 9, Synced: 8}, {From: 1}}},
 		&Opened{WAL: 5, Term: term, Resume: [event.Lanes]uint64{4, 1}},
 		&Refused{WAL: 5, Term: term, Code: RefusedOldTerm, Reason: "why", Known: term},
 		&Batch{Before: hash, DurableTo: 12, Mapped: true, Map: clock.Mapping{Boot: clock.Boot{7}, Offset: -5, Bound: 6, At: 7, DriftPPM: 50}, Bytes: []byte("batch")},
 		&Vouch{Lane: event.Bulk, Seq: 99},
 		&Ack{Lane: event.Bulk, Durable: 9, Settled: 8},
-		&Claimed{WAL: 5, Positions: positions},
-		&Claim{ID: 1, Origin: "eu/a", WAL: 5, Term: term, Opened: 1 << 63, Started: true},
+		&Claimed{WAL: 5, Opened: 1 << 62, Positions: positions},
+		&Claim{ID: 1, Origin: "eu/a", WAL: 5, Term: term, Opened: 1 << 63, Started: 1 << 62},
 		&ClaimAnswer{ID: 1, Origin: "eu/a", WAL: 5, Term: term, Granted: true, Known: term, Settled: [event.Lanes]uint64{1, 2},
 			Chain: [event.Lanes]event.Hash{hash, {}}, Positions: positions},
 		&Digest{ID: 2, Sections: [][]byte{[]byte("one"), []byte("two")}},
