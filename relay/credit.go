@@ -133,7 +133,7 @@ func (q *quota) spend(cost transport.Credit, now time.Time) time.Duration {
 		return 0
 	}
 	if !q.at.IsZero() {
-		q.debt = max(0, q.debt-now.Sub(q.at).Seconds()*q.rate)
+		q.debt = max(0, q.debt-float64(now.Sub(q.at).Seconds()*q.rate))
 	}
 	q.at = now
 	q.debt += float64(cost)
