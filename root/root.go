@@ -215,13 +215,28 @@ func (r *Root) Run(ctx context.Context) error {
 		reason = errors.New("the root failed")
 	}
 	stopParts(reason)
-	closed := r.listener.Close()
-	wg.Wait()
-	if err != nil {
-		return fmt.Errorf("root: %w", err)
+	ends := make(chan error, 1)
+	go func() {
+		closed := r.listener.Close()
+		wg.Wait()
+		ends <- closed
+	}()
+	if err == nil {
+		return <-ends
 	}
-	return closed
+	// Sessions stamp what they send with a clock whose bound is on the same
+	// disk as Raft's log: if that hangs they never end, and the process must.
+	select {
+	case <-ends:
+	case <-time.After(failedLinger):
+		r.log.Warn("root ends without waiting longer for its sessions", "limit", failedLinger)
+	}
+	return fmt.Errorf("root: %w", err)
 }
+
+// failedLinger is how long a root that failed waits for its parts, so that
+// children may hear the reason.
+const failedLinger = time.Second
 
 // bootstrapPause is how often an unfinished start is looked at again.
 const bootstrapPause = 10 * time.Millisecond

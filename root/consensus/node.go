@@ -24,6 +24,9 @@ const (
 	// maxPool is the idle connections kept to each member: one for
 	// heartbeats, one for entries, one for votes.
 	maxPool = 3
+	// failedStop is how long a member that failed waits for Raft to stop.
+	// What hangs in the disk does not end, and the process is not missed.
+	failedStop = time.Second
 )
 
 // Node is one member of the group. New, then Run once. Every method but Run
@@ -170,13 +173,17 @@ func (n *Node) Run(ctx context.Context) error {
 		// disk, or this node goes on leading without being able to commit.
 		_ = n.stream.Close()
 	}
-	stopped := n.waitUntil("raft to stop", func() { _ = r.Shutdown().Error() })
+	limit := n.opts.StopTimeout
+	if !graceful {
+		limit = min(limit, failedStop)
+	}
+	stopped := n.waitFor("raft to stop", limit, func() { _ = r.Shutdown().Error() })
 	close(n.dead)
 	packer.Wait()
 	close(n.packed)
 	rest.Wait()
 	if !stopped {
-		return errors.Join(n.failure(), fmt.Errorf("stop: raft did not end within %s: %w", n.opts.StopTimeout, ErrFatal))
+		return errors.Join(n.failure(), fmt.Errorf("stop: raft did not end within %s: %w", limit, ErrFatal))
 	}
 	return errors.Join(n.failure(), n.stream.Close(), n.stores.close())
 }
@@ -250,15 +257,19 @@ func (n *Node) failure() error {
 
 // waitUntil runs f and waits for its end, at most StopTimeout.
 func (n *Node) waitUntil(what string, f func()) bool {
+	return n.waitFor(what, n.opts.StopTimeout, f)
+}
+
+func (n *Node) waitFor(what string, limit time.Duration, f func()) bool {
 	done := make(chan struct{})
 	go func() { defer close(done); f() }()
-	timer := time.NewTimer(n.opts.StopTimeout)
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-done:
 		return true
 	case <-timer.C:
-		n.log.Warn("raft member stops without waiting longer", "for", what, "limit", n.opts.StopTimeout)
+		n.log.Warn("raft member stops without waiting longer", "for", what, "limit", limit)
 		return false
 	}
 }

@@ -5,6 +5,8 @@ package raftlog
 import (
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -164,6 +166,21 @@ func TestWatchGivesUpOnAStallAndOnAnError(t *testing.T) {
 	}
 	if logs.(raft.MonotonicLogStore).IsMonotonic() {
 		t.Error("the watch claims more than its store")
+	}
+}
+
+// A process that was stopped for longer than the limit finds its timers over
+// and its disk in order.
+func TestWatchForgivesAStoppedProcess(t *testing.T) {
+	fatal := make(chan error, 1)
+	w := NewWatch(2*time.Second, nil, func(err error) { fatal <- err })
+	logs := w.Logs(stub{func() error {
+		stop := fmt.Sprintf("kill -STOP %[1]d; sleep 2.5; kill -CONT %[1]d", os.Getpid())
+		return exec.Command("sh", "-c", stop).Run()
+	}})
+	must(t, logs.StoreLog(entry(1, 1)))
+	if len(fatal) != 0 {
+		t.Errorf("a stopped process gives up: %v", <-fatal)
 	}
 }
 

@@ -31,13 +31,36 @@ func NewWatch(limit time.Duration, observe func(time.Duration), fatal func(error
 	return &Watch{limit: limit, observe: observe, fatal: fatal}
 }
 
+// patience is in how many parts the limit is waited for. A process that was
+// stopped (a virtual machine that moves, a frozen container) wakes up with the
+// limit long over and its disk in order: it sees one part end, not all, and
+// the write has the rest of them to return.
+const patience = 10
+
 // guard runs one write under the limit.
 func (w *Watch) guard(op string, write func() error) error {
-	timer := time.AfterFunc(w.limit, func() {
+	var mu sync.Mutex
+	left, over := patience, false
+	var timer *time.Timer
+	mu.Lock()
+	timer = time.AfterFunc(w.limit/patience, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if left--; over {
+			return
+		}
+		if left > 0 {
+			timer.Reset(w.limit / patience)
+			return
+		}
 		w.fire(fmt.Errorf("%s has not returned after %s; check the disk: %w", op, w.limit, ErrStalled))
 	})
-	defer timer.Stop()
+	mu.Unlock()
 	err := write()
+	mu.Lock()
+	over = true
+	timer.Stop()
+	mu.Unlock()
 	if err != nil {
 		w.fire(fmt.Errorf("%s: %w", op, err))
 	}

@@ -52,9 +52,12 @@ func nemesisNames() []string {
 const (
 	down = 3 * time.Second // how long a node stays away
 	hold = 5 * time.Second // how long another fault lasts
+	// pauseFor is longer than a write of a root may take: a process that was
+	// stopped must not mistake that for a disk that hangs.
+	pauseFor = 6 * time.Second
 	// exitLimit is how long a root may go on without its disk: a write may
-	// take 5 s, and parts that hang in it are waited for as long again.
-	exitLimit = 15 * time.Second
+	// take 5 s, and what hangs in it is waited for another 2.
+	exitLimit = 10 * time.Second
 )
 
 func leaderKill(ctx context.Context, c *chaos) error {
@@ -149,8 +152,9 @@ func leaderDisk(ctx context.Context, c *chaos, how string) error {
 	case <-gone:
 		c.say("%s ended by itself after %s, as it must", leader.name, seconds(time.Since(began)))
 	case <-time.After(exitLimit):
-		c.fault("%s: %s did not end within %s", name, leader.name, exitLimit)
-		leader.kill()
+		c.fault("%s: %s did not end within %s; what it waits for is in its log", name, leader.name, exitLimit)
+		leader.signal(syscall.SIGQUIT)
+		<-gone
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -173,7 +177,7 @@ func followerPause(ctx context.Context, c *chaos) error {
 	if err != nil {
 		return err
 	}
-	return s.healed(ctx, hold, func() error { f.signal(syscall.SIGCONT); return nil })
+	return s.healed(ctx, pauseFor, func() error { f.signal(syscall.SIGCONT); return nil })
 }
 
 func majorityLoss(ctx context.Context, c *chaos) error {
