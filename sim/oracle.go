@@ -24,9 +24,10 @@ type oracle struct {
 	closed   map[event.Unit]uint64 // how far a unit was settled when it was closed
 	settled  map[event.Unit]uint64 // as committed
 	owners   map[event.Unit]custody.Owner
-	kept     []keeping // batches that only relays have
-	slack    int64     // that changes of leader add to the error of times
-	rules    []rule    // of root time, oldest first
+	timeless map[string]bool // origins whose events a relay placed without root time
+	kept     []keeping       // batches that only relays have
+	slack    int64           // that changes of leader add to the error of times
+	rules    []rule          // of root time, oldest first
 }
 
 // batch is one batch as its agent appended it.
@@ -49,7 +50,7 @@ type fate struct {
 }
 
 func newOracle(w *world) *oracle {
-	o := &oracle{w: w, byValue: make(map[float64]int, len(w.plan.lines)), batches: map[event.Hash]*batch{}, ofOrigin: map[string][]event.Unit{},
+	o := &oracle{w: w, byValue: make(map[float64]int, len(w.plan.lines)), batches: map[event.Hash]*batch{}, ofOrigin: map[string][]event.Unit{}, timeless: map[string]bool{},
 		state: make([]fate, len(w.plan.lines)), closed: map[event.Unit]uint64{},
 		settled: map[event.Unit]uint64{}, owners: map[event.Unit]custody.Owner{}}
 	for i := range w.plan.lines {

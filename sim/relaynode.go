@@ -220,6 +220,9 @@ func (r *relayNode) batch(c *child, ch channel, body []byte) error {
 		lane = event.Bulk
 	}
 	now, _ := r.now()
+	if _, _, known := r.clock.rootNow(); !known {
+		r.w.oracle.timeless[c.e.peer().m.name] = true
+	}
 	rec, err := relay.BatchRecord(c.id, lane, now, body)
 	if err != nil {
 		return err
