@@ -20,7 +20,7 @@ func (m *model) rootClaim(s *state, msg message) message {
 		}
 	}
 	c := Claim{WAL: event.WALID(msg.wal), Opened: msg.opened, Started: msg.began, Closed: units[0].Closed}
-	if m.mut == unknownStarts {
+	if m.mut == unknownStarts || m.mut == closedReturns {
 		c.Started = 0
 	}
 	closes, err := r.origin[a].Claim(c)
