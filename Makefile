@@ -3,6 +3,7 @@
 
 GO        ?= go
 FUZZTIME  ?= 5s
+FOR       ?= 3m
 BENCHTIME ?= 1s
 BENCH     ?= .
 PKG       ?= ./...
@@ -18,7 +19,7 @@ RACE = $(shell $(GO) list -race . >/dev/null 2>&1 && \
 	$$($(GO) env CC) -include stdlib.h -x c -fsyntax-only /dev/null 2>/dev/null && echo -race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint sim mutants fuzz bench cross clean
+.PHONY: help build test lint sim mutants chaos fuzz bench cross clean
 
 help: ## list the targets
 	@echo "usage: make TARGET"
@@ -43,6 +44,9 @@ sim: ## simulate trees under faults, one for each of SEEDS seeds from SEED on
 
 mutants: ## break the product on purpose and show that the simulation sees it
 	GO="$(GO)" scripts/mutants.sh
+
+chaos: ## put real processes through faults for FOR, as root (FOR=3m)
+	scripts/chaos.sh --for $(FOR)
 
 fuzz: ## run every fuzz target for FUZZTIME each (5s; PKG=./wal)
 	GO="$(GO)" scripts/fuzz.sh $(FUZZTIME) $(PKG)

@@ -114,7 +114,7 @@ func (p place) rootConfig() string {
 func (p place) relayConfig() string {
 	return fmt.Sprintf(`listen: %s:%s
 segment_bytes: 2MiB
-roots: [%s]
+parents: [%s]
 gossip:
   bind: %[1]s:%[4]s
   key_file: certs/gossip.key
