@@ -7,6 +7,7 @@ import (
 
 	"pando/event"
 	"pando/transport"
+	"pando/tree/status"
 )
 
 type metrics struct {
@@ -82,4 +83,5 @@ type Counts struct {
 	Settled  [event.Lanes]uint64
 	Parent   string
 	WALBytes int64
+	Sealed   *status.Seal // nil before the first
 }

@@ -41,6 +41,7 @@ func (a *Agent) Counts() (n Counts, ok bool) {
 		return n, false
 	}
 	n.WAL, n.WALBytes, n.Parent = event.WALID(l.journal.Log().ID()), l.journal.Log().Size(), l.up.Parent()
+	n.Sealed = status.SealOf(l.journal.Log())
 	l.link.mu.Lock()
 	defer l.link.mu.Unlock()
 	for i := range l.link.handover.out {
@@ -59,6 +60,7 @@ func (a *Agent) Status() status.Node {
 		return n
 	}
 	n.State, n.Parent, n.WAL, n.WALBytes = "live", c.Parent, c.WAL.String(), c.WALBytes
+	n.Sealed = c.Sealed
 	for i := range c.Last {
 		n.Events += c.Last[i]
 		n.Lag += int64(c.Last[i] - c.Settled[i])

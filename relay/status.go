@@ -78,6 +78,7 @@ func (r *Relay) Status() status.Node {
 	n := status.Node{Name: r.name, Role: string(id.Role), Region: id.Region, Parent: r.up.Parent(), State: "live",
 		Version: ops.ReadVersion().Version, Address: r.Addr(), API: r.opts.API, WALBytes: r.journal.Log().Size(), AsOf: r.clock.Now()}
 	n.SkewNs, n.SkewBoundNs, n.Skewed = r.clock.Skew()
+	n.Sealed = status.SealOf(r.journal.Log())
 	r.journal.View(func(k journal.Core) {
 		c := k.(*core)
 		if !c.up {

@@ -135,6 +135,20 @@ func (l *Log) Segments() []SegmentInfo {
 	return list
 }
 
+// Sealed describes the newest sealed segment; false if there is none. Its hash
+// vouches for all segments before it: each begins with the hash of the one
+// before.
+func (l *Log) Sealed() (SegmentInfo, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.segs) - 1; i >= 0; i-- {
+		if l.segs[i].sealed {
+			return l.segs[i].info(), true
+		}
+	}
+	return SegmentInfo{}, false
+}
+
 // Notify returns a channel of capacity 1 that gets a value after each sync
 // and when the log fails; it is for one receiver, which then looks at
 // [Log.Synced] and [Log.Err].

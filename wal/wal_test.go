@@ -208,6 +208,23 @@ func TestInspectALogInUse(t *testing.T) {
 	mustClose(t, l)
 }
 
+// The newest seal vouches for all that was sealed before.
+func TestSealedTellsTheNewestSeal(t *testing.T) {
+	l, _ := mustOpen(t, small(faulty.New()))
+	if s, ok := l.Sealed(); ok {
+		t.Errorf("a new log is sealed: %+v", s)
+	}
+	mustAppend(t, l, 60)
+	if err := l.Wait(t.Context(), 60); err != nil {
+		t.Fatal(err)
+	}
+	s, ok := l.Sealed()
+	if list := l.Segments(); !ok || len(list) < 3 || s != list[len(list)-2] || !s.Sealed || s.SHA256 == [hashSize]byte{} {
+		t.Errorf("sealed %+v, %t; segments %+v", s, ok, list)
+	}
+	mustClose(t, l)
+}
+
 func TestTrimKeepsWhatIsAskedFor(t *testing.T) {
 	disk := faulty.New()
 	l, _ := mustOpen(t, small(disk))

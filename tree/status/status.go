@@ -2,6 +2,13 @@
 // travels up the tree as JSON about once a second; nothing depends on it.
 package status
 
+import (
+	"encoding/hex"
+	"fmt"
+
+	"pando/wal"
+)
+
 // Source is the state of one of an agent's sources.
 type Source struct {
 	Name     string            `json:"name"`
@@ -18,6 +25,24 @@ type Unit struct {
 	Lane     string `json:"lane"`
 	Accepted uint64 `json:"accepted"` // last sequence number
 	Settled  uint64 `json:"settled"`  // as far as the agent knows
+}
+
+// Seal is the newest sealed segment of a node's log. Its hash covers the
+// segment, and by its first frame the hash of the one before, and so all.
+type Seal struct {
+	WAL     string `json:"wal"`
+	Segment uint64 `json:"segment"`
+	Last    uint64 `json:"last_record"`
+	SHA256  string `json:"sha256"`
+}
+
+// SealOf describes the newest sealed segment of a log, or is nil.
+func SealOf(l *wal.Log) *Seal {
+	s, ok := l.Sealed()
+	if !ok {
+		return nil
+	}
+	return &Seal{WAL: fmt.Sprintf("%016x", l.ID()), Segment: s.Number, Last: uint64(s.Last), SHA256: hex.EncodeToString(s.SHA256[:])}
 }
 
 // Node is one node's state.
@@ -39,8 +64,9 @@ type Node struct {
 	Lag         int64    `json:"lag"`           // events here that are not settled
 	WALBytes    int64    `json:"wal_bytes"`
 	Sources     []Source `json:"sources,omitempty"`
-	Units       []Unit   `json:"units,omitempty"` // of an agent's WAL id
-	AsOf        int64    `json:"as_of"`           // root time of the report, nanoseconds
+	Units       []Unit   `json:"units,omitempty"`  // of an agent's WAL id
+	Sealed      *Seal    `json:"sealed,omitempty"` // of an agent's or a relay's log
+	AsOf        int64    `json:"as_of"`            // root time of the report, nanoseconds
 }
 
 // Report is a node and all that it knows below itself.
