@@ -10,12 +10,14 @@ import (
 )
 
 // rootTime is what this member takes for root time: as the leader its own
-// clock, slewed from the root time it knew when it took over; otherwise what
-// it learns from the leader.
+// clock without its steps, slewed from the root time it knew when it took
+// over; otherwise what it learns from the leader.
 type rootTime struct {
 	wall func() int64
+	mono func() int64 // nil until use, unless a test sets it
 
 	mu      sync.Mutex
+	steady  clock.Steady
 	clock   *rootclock.Clock // holds the estimate of the leader's time; set once
 	leading bool
 	slew    clock.Slew
@@ -26,13 +28,25 @@ func (t *rootTime) use(c *rootclock.Clock) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.clock = c
+	if t.mono == nil {
+		t.mono = c.Mono
+	}
+}
+
+// localLocked is this member's own clock. Everybody's time hangs on a
+// leader's, so a step of it must not be one of theirs.
+func (t *rootTime) localLocked() int64 {
+	if t.mono == nil {
+		return t.wall()
+	}
+	return t.steady.At(t.mono(), t.wall())
 }
 
 // Now is root time in nanoseconds since the Unix epoch.
 func (t *rootTime) Now() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.nowLocked(t.wall())
+	return t.nowLocked(t.localLocked())
 }
 
 // Root is root time with the bound of its error, for those below. While no
@@ -42,7 +56,7 @@ func (t *rootTime) Root() (now, bound int64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.leading {
-		return t.nowLocked(t.wall()), 0, true
+		return t.nowLocked(t.localLocked()), 0, true
 	}
 	if t.clock == nil {
 		return 0, 0, false
@@ -67,7 +81,7 @@ func (t *rootTime) nowLocked(local int64) int64 {
 func (t *rootTime) lead() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	local := t.wall()
+	local := t.localLocked()
 	t.slew, t.leading = clock.NewSlew(local, t.nowLocked(local), clock.DefaultSlewPPM), true
 }
 

@@ -16,8 +16,8 @@ import (
 // root time neither steps nor goes back.
 func TestRootTimeGoesOnUnderTheNextLeader(t *testing.T) {
 	const ahead = int64(5e9)
-	wall := epoch
-	rt := &rootTime{wall: func() int64 { return wall }}
+	wall, elapsed := epoch, int64(0)
+	rt := &rootTime{wall: func() int64 { return wall }, mono: func() int64 { return elapsed }}
 	c, err := rootclock.New(rootclock.Options{Dir: t.TempDir(), FS: durable.OS(), Wall: rt.Now, Root: rt.Root, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func TestRootTimeGoesOnUnderTheNextLeader(t *testing.T) {
 	}
 	last := first
 	for range 100 {
-		wall += 1e9
+		wall, elapsed = wall+1e9, elapsed+1e9
 		now := rt.Now()
 		if step := now - last; step <= 0 || step > 1e9 {
 			t.Fatalf("a second of its clock is %d ns of root time", step)
@@ -48,5 +48,27 @@ func TestRootTimeGoesOnUnderTheNextLeader(t *testing.T) {
 	}
 	if left, was := last-wall, first-epoch; left >= was {
 		t.Fatalf("it does not approach its own clock: %d ns ahead, then %d", was, left)
+	}
+}
+
+// TestRootTimeHasNoSteps: somebody sets the leader's clock, and sets it back.
+func TestRootTimeHasNoSteps(t *testing.T) {
+	wall, elapsed := epoch, int64(0)
+	rt := &rootTime{wall: func() int64 { return wall }, mono: func() int64 { return elapsed }}
+	rt.lead()
+	last := rt.Now()
+	for _, jump := range []int64{600e9, -1200e9, 600e9} {
+		wall += jump
+		for range 10 {
+			wall, elapsed = wall+1e8, elapsed+1e8
+			now := rt.Now()
+			if rose := now - last; rose < 99e6 || rose > 101e6 {
+				t.Fatalf("its clock was set by %d ns: 100 ms are %d ns of root time", jump, rose)
+			}
+			if told, _, ok := rt.Root(); !ok || told != now {
+				t.Fatalf("its clock was set by %d ns: children are told %d, root time is %d", jump, told, now)
+			}
+			last = now
+		}
 	}
 }
