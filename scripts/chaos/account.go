@@ -175,7 +175,7 @@ func (c *chaos) checkLogs() {
 			continue
 		}
 		for line := range bytes.Lines(text) {
-			for _, bad := range []string{"panic:", "fatal error:", "WARNING: DATA RACE", "diverged"} {
+			for _, bad := range []string{"panic:", "fatal error:", "WARNING: DATA RACE"} {
 				if bytes.Contains(line, []byte(bad)) {
 					c.fault("%s says: %s", n.name, bytes.TrimSpace(line))
 				}

@@ -160,9 +160,18 @@ func folder(keep string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 }
 
-// discard removes what nobody asked to keep.
+// discard removes what nobody asked to keep. Small file systems are taken out
+// first: a folder that is one cannot be removed.
 func discard(o options, dir string) {
-	if o.keep == "" {
-		_ = os.RemoveAll(dir)
+	if o.keep != "" {
+		return
+	}
+	for _, p := range places() {
+		if p.small {
+			_ = syscall.Unmount(filepath.Join(dir, "data", p.name), syscall.MNT_DETACH)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
 	}
 }

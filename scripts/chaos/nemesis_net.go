@@ -67,10 +67,13 @@ func slowLink(ctx context.Context, c *chaos) error {
 
 func lossyLink(ctx context.Context, c *chaos) error {
 	const percent = 10
-	n := pick(c, append(c.group(roleAgent, ""), c.group(roleRelay, "")...))
-	sources, err := c.concerned(ctx, n)
+	n, sources, err := c.busy(ctx, c.group(roleRelay, ""))
 	if err != nil {
 		return err
+	}
+	if c.rng.IntN(2) == 0 {
+		n = pick(c, c.group(roleAgent, ""))
+		sources = c.sourcesOf(n)
 	}
 	s, err := c.strike(ctx, "lossy-link", fmt.Sprintf("%s loses %d %% of its packets", n.name, percent), sources, func() error {
 		return n.space.lose(c.net, percent)

@@ -197,7 +197,7 @@ func (s *space) slow(n *network) error {
 	if n.netem {
 		args = append(args, "netem", "delay", "150ms", "30ms")
 	} else {
-		args = append(args, "tbf", "rate", "128kbit", "burst", "4kb", "latency", "500ms")
+		args = append(args, "tbf", "rate", "64kbit", "burst", "4kb", "latency", "500ms")
 	}
 	return s.tool("tc", args...)
 }
