@@ -160,7 +160,7 @@ func (s *state) move(u event.Unit, moved []event.Position) {
 			s.counts.Positions++
 			continue
 		}
-		list = place(list, placement{p, s.now})
+		list = place(list, placed{p, s.now})
 	}
 	before := len(o.positions[u.Lane])
 	room := min(MaxPositions, max(before, maxPlaced-s.placed+before))
@@ -178,14 +178,14 @@ func (s *state) move(u event.Unit, moved []event.Position) {
 // grows, so there is one position of each such name. A position never falls: a
 // lane that lags is read again after a restart of its agent, and what it says
 // then of the other lane is less than is known.
-func place(list []placement, p placement) []placement {
+func place(list []placed, p placed) []placed {
 	if strings.Contains(p.Source, "#") {
-		if slices.ContainsFunc(list, func(q placement) bool { return q.Source == p.Source && q.Offset > p.Offset }) {
+		if slices.ContainsFunc(list, func(q placed) bool { return q.Source == p.Source && q.Offset > p.Offset }) {
 			return list
 		}
-		list = slices.DeleteFunc(list, func(q placement) bool { return q.Source == p.Source && q.File != p.File })
+		list = slices.DeleteFunc(list, func(q placed) bool { return q.Source == p.Source && q.File != p.File })
 	}
-	at, found := slices.BinarySearchFunc(list, p, func(a, b placement) int { return a.compare(&b) })
+	at, found := slices.BinarySearchFunc(list, p, func(a, b placed) int { return a.compare(&b) })
 	if found {
 		list[at] = p
 		return list
@@ -195,7 +195,7 @@ func place(list []placement, p placement) []placement {
 
 // dropOldest removes the n positions that moved longest ago, and of those the
 // first by name.
-func dropOldest(list []placement, n int) []placement {
+func dropOldest(list []placed, n int) []placed {
 	order := make([]int, len(list))
 	for i := range order {
 		order[i] = i
@@ -205,7 +205,7 @@ func dropOldest(list []placement, n int) []placement {
 	for _, i := range order[:n] {
 		drop[i] = true
 	}
-	kept := make([]placement, 0, len(list)-n)
+	kept := make([]placed, 0, len(list)-n)
 	for i := range list {
 		if !drop[i] {
 			kept = append(kept, list[i])

@@ -7,19 +7,23 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"pando/internal/pack"
 	"pando/transport"
+	"pando/tree/placement"
 	"pando/tree/status"
 	"pando/tree/wire"
 )
 
 const (
 	// linkPause is how often a follower looks whether there is a new leader,
-	// and how long it waits after a failed dial.
-	linkPause = 20 * time.Millisecond
+	// and the least it waits before it dials the same one again; linkPauseMax
+	// is the most. A session that lasted so long was a success.
+	linkPause    = 20 * time.Millisecond
+	linkPauseMax = time.Second
 	// linkDial bounds one attempt to reach the leader.
 	linkDial = 2 * time.Second
 )
@@ -30,8 +34,9 @@ var errNoLink = errors.New("the session to the leader ended")
 // link is a follower's session to the leader. It passes requests on and takes
 // the leader's time.
 type link struct {
-	r     *Root
-	epoch uint64
+	r       *Root
+	epoch   uint64
+	backoff *placement.Backoff // of run
 
 	mu      sync.Mutex
 	term    uint64
@@ -39,9 +44,13 @@ type link struct {
 	waiting map[uint64]chan transport.Message // by request id; at most what children have in flight
 }
 
-func newLink(r *Root) *link {
+func newLink(r *Root) (*link, error) {
+	backoff, err := placement.NewBackoff(placement.BackoffOptions{Base: linkPause, Cap: linkPauseMax, Rand: rand.Int64N})
+	if err != nil {
+		return nil, err
+	}
 	// The term of these sessions fences nothing; it must only rise.
-	return &link{r: r, epoch: uint64(max(r.opts.Wall(), 0)), waiting: map[uint64]chan transport.Message{}}
+	return &link{r: r, epoch: uint64(max(r.opts.Wall(), 0)), backoff: backoff, waiting: map[uint64]chan transport.Message{}}, nil
 }
 
 // call sends a request to the leader and waits for its answer.
@@ -75,16 +84,45 @@ func (l *link) call(ctx context.Context, q request) (transport.Message, error) {
 	}
 }
 
-// run keeps a session to the leader while another root is it.
+// run keeps a session to the leader while another root is it. A leader that
+// refuses this root is tried ever more rarely, a new one at once.
 func (l *link) run(ctx context.Context) {
+	var last Server
 	for {
-		if leader, ok := l.leader(); ok {
-			l.connect(ctx, leader)
+		leader, ok := l.leader()
+		if !ok || leader != last {
+			l.backoff.Reset()
 		}
-		if !pause(ctx, linkPause) {
+		last = leader
+		if !ok {
+			if !pause(ctx, linkPause) {
+				return
+			}
+			continue
+		}
+		began := l.r.clock.Mono()
+		l.connect(ctx, leader)
+		if time.Duration(l.r.clock.Mono()-began) >= linkPauseMax {
+			l.backoff.Reset()
+		}
+		if !l.rest(ctx, leader, l.backoff.Next()) {
 			return
 		}
 	}
+}
+
+// rest pauses for d, or until leader leads no longer. It is false when ctx has
+// ended.
+func (l *link) rest(ctx context.Context, leader Server, d time.Duration) bool {
+	for ; d > 0; d -= linkPause {
+		if !pause(ctx, min(d, linkPause)) {
+			return false
+		}
+		if now, ok := l.leader(); !ok || now != leader {
+			break
+		}
+	}
+	return true
 }
 
 // leader returns another root that leads.

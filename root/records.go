@@ -116,7 +116,7 @@ func readOrigin(r *pack.Reader) *origin {
 	o.forgotten = r.Uint("forgotten", math.MaxUint64)
 	for l := range o.positions {
 		for n := r.Array("positions", MaxPositions); n > 0 && r.Err() == nil; n-- {
-			p := placement{event.Position{Source: r.String("source", maxPlace), File: r.String("file", maxPlace),
+			p := placed{event.Position{Source: r.String("source", maxPlace), File: r.String("file", maxPlace),
 				Offset: r.Int("offset"), Replayable: r.Bool("replayable")}, r.Int("moved")}
 			if k := len(o.positions[l]); k > 0 && o.positions[l][k-1].compare(&p) >= 0 {
 				r.Fail("positions", fmt.Errorf("%q is out of order", p.Source))

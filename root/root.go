@@ -116,7 +116,9 @@ func New(o Options) (_ *Root, err error) {
 	r.topts = transport.DefaultOptions()
 	r.topts.Credentials, r.topts.Network, r.topts.Logger, r.topts.Registerer = o.Credentials, o.Network, r.log, o.Registerer
 	r.clock.Wire(&r.topts)
-	r.link = newLink(r)
+	if r.link, err = newLink(r); err != nil {
+		return nil, err
+	}
 	if r.node, err = consensus.New(r.raftOptions()); err != nil {
 		return nil, fmt.Errorf("root: %w", err)
 	}

@@ -74,24 +74,24 @@ type unit struct {
 // origin is the state of one agent. It is a value.
 type origin struct {
 	custody.Origin
-	relay     string                   // that claimed it last
-	at        int64                    // root time of the last claim
-	wals      []event.WALID            // in the order of their first claim; the newest MaxWALs
-	forgotten uint64                   // WAL ids beyond those
-	positions [event.Lanes][]placement // sorted by source and file
-	expect    []byte                   // encoded anomaly.Expectations, or nil
+	relay     string                // that claimed it last
+	at        int64                 // root time of the last claim
+	wals      []event.WALID         // in the order of their first claim; the newest MaxWALs
+	forgotten uint64                // WAL ids beyond those
+	positions [event.Lanes][]placed // sorted by source and file
+	expect    []byte                // encoded anomaly.Expectations, or nil
 
 	replacements []int64 // root times at which the WAL id in force was replaced; the newest cloneReplacements
 	cloned       int64   // root time of the last one that says that the agent has a double, or 0
 }
 
-// placement is a position and when it was last moved, in root time.
-type placement struct {
+// placed is a position and when it was last moved, in root time.
+type placed struct {
 	event.Position
 	at int64
 }
 
-func (p *placement) compare(q *placement) int {
+func (p *placed) compare(q *placed) int {
 	return cmp.Or(strings.Compare(p.Source, q.Source), strings.Compare(p.File, q.File))
 }
 

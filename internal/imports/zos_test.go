@@ -58,13 +58,9 @@ func presentOnZOS(t *testing.T) []string {
 	packages := tree(t)
 	for _, p := range zosPackages() {
 		if _, ok := packages[p]; !ok {
-			t.Logf("package %s does not exist; it is not checked", p)
-			continue
+			t.Fatalf("package %s does not exist: mend the list of what runs on z/OS", p)
 		}
 		present = append(present, "./"+p)
-	}
-	if len(present) == 0 {
-		t.Skip("none of the agent's packages exists")
 	}
 	return present
 }

@@ -167,18 +167,21 @@ func (c *chaos) stopAll() {
 	}
 }
 
-// checkLogs looks for what a process says when it dies of itself.
+// checkLogs looks for what a process says when it dies of itself, and for a
+// log that differs from what the tree holds of it where nobody touched a disk.
 func (c *chaos) checkLogs() {
 	for _, n := range slices.Concat(c.nodes, c.clones) {
+		bad := []string{"panic:", "fatal error:", "WARNING: DATA RACE"}
+		if !c.robbed[n.name] && !slices.Contains(c.clones, n) {
+			bad = append(bad, "diverged")
+		}
 		text, err := os.ReadFile(n.log())
 		if err != nil {
 			continue
 		}
 		for line := range bytes.Lines(text) {
-			for _, bad := range []string{"panic:", "fatal error:", "WARNING: DATA RACE"} {
-				if bytes.Contains(line, []byte(bad)) {
-					c.fault("%s says: %s", n.name, bytes.TrimSpace(line))
-				}
+			if slices.ContainsFunc(bad, func(b string) bool { return bytes.Contains(line, []byte(b)) }) {
+				c.fault("%s says: %s", n.name, bytes.TrimSpace(line))
 			}
 		}
 	}
