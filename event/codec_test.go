@@ -257,7 +257,7 @@ func parts(t *testing.T, b *Batch) (header []byte, columns [][]byte) {
 	in := encoded(t, b)
 	r := pack.NewReader(in)
 	h := Header{}
-	if err := h.read(r, in, pack.NewWriter()); err != nil {
+	if err := h.read(r, in); err != nil {
 		t.Fatal(err)
 	}
 	header = in[:len(in)-r.Left()]
@@ -341,6 +341,17 @@ func TestDecodeRefuses(t *testing.T) {
 	t.Run("number not in its shortest form", func(t *testing.T) {
 		in := encoded(t, batchOf(Bulk, plain(3)))
 		if _, err := Decode(append([]byte{0xcc}, in...)); !errors.Is(err, ErrInvalid) {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("string for a column", func(t *testing.T) {
+		in := encoded(t, batchOf(Bulk, plain(3)))
+		at := bytes.LastIndex(in, []byte{0xc4, 0x00})
+		if at < 0 {
+			t.Fatal("no empty column")
+		}
+		in[at] = 0xd9
+		if _, err := Decode(in); !errors.Is(err, ErrInvalid) {
 			t.Errorf("error %v", err)
 		}
 	})

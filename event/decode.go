@@ -26,7 +26,6 @@ func Decode(b []byte) (*Batch, error) {
 // Decoder reads batches into memory that it keeps and reuses. The zero value
 // is ready. Not safe for concurrent use.
 type Decoder struct {
-	scratch   *pack.Writer
 	events    []Event
 	arena     []Attr
 	positions []Position
@@ -40,12 +39,9 @@ type Decoder struct {
 // next call of this Decoder, but for strings, which last; the events' Raw
 // shares memory with b.
 func (d *Decoder) Decode(b []byte, batch *Batch) error {
-	if d.scratch == nil {
-		d.scratch = pack.NewWriter()
-	}
 	h := Header{Positions: d.positions[:0]}
 	r := pack.NewReader(b)
-	err := h.read(r, b, d.scratch)
+	err := h.read(r, b)
 	if err == nil && h.Count > r.Left() {
 		err = invalid("%d events announced, %d bytes there", h.Count, r.Left())
 	}

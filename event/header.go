@@ -1,7 +1,6 @@
 package event
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -92,16 +91,14 @@ func (h *Header) append(w *pack.Writer) {
 func DecodeHeader(b []byte) (Header, error) {
 	var h Header
 	r := pack.NewReader(b)
-	if err := h.read(r, b, pack.NewWriter()); err != nil {
+	if err := h.read(r, b); err != nil {
 		return Header{}, fmt.Errorf("decode batch header: %w", err)
 	}
 	return h, nil
 }
 
-// read reads and checks a header at the start of b. To be the only bytes for
-// its content it must be what w, a scratch, makes of it again: msgpack has
-// several forms for one number.
-func (h *Header) read(r *pack.Reader, b []byte, w *pack.Writer) error {
+// read reads and checks a header at the start of b.
+func (h *Header) read(r *pack.Reader, b []byte) error {
 	if len(b) > MaxBatchBytes {
 		return invalid("batch of %d bytes: limit %d", len(b), MaxBatchBytes)
 	}
@@ -128,15 +125,7 @@ func (h *Header) read(r *pack.Reader, b []byte, w *pack.Writer) error {
 	if r.Err() != nil {
 		return r.Err()
 	}
-	if err := h.check(); err != nil {
-		return err
-	}
-	w.Reset()
-	h.append(w)
-	if !bytes.HasPrefix(b, w.Bytes()) || w.Len() != len(b)-r.Left() {
-		r.Fail("header", errNotCanonical)
-	}
-	return r.Err()
+	return h.check()
 }
 
 // errNotCanonical refuses bytes that mean a batch which has other bytes: the
