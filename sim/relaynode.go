@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"maps"
 
 	"pando/event"
 	"pando/relay"
@@ -35,15 +36,22 @@ type relayNode struct {
 	next     uint64
 	up       *upward
 	vouched  map[event.Unit]uint64 // durable-to that this process logged
-	contents map[event.Hash]uint64 // the same by the chain value behind it
-	batches  map[unitSeq]uint64    // where a batch that ends there is in the log
+	contents map[event.Hash]uint64 // where the batch before that chain value is in the log first
+	batches  map[unitSeq]uint64    // the same of a batch that ends there
 	grants   []grant
 	config   []byte
 	reckoned relay.Reckoning
 
-	losses     int    // of its disk
-	saved      *image // for a rollback
-	savedBound uint64
+	losses int // of its disk
+	saved  *savedRelay
+}
+
+// savedRelay is what a rollback brings back: the disk, and what is known of it.
+type savedRelay struct {
+	image    image
+	bound    uint64
+	contents map[event.Hash]uint64
+	batches  map[unitSeq]uint64
 }
 
 type unitSeq struct {
@@ -240,11 +248,19 @@ func (r *relayNode) batch(c *child, ch channel, body []byte) error {
 	if err != nil {
 		return err
 	}
-	r.batches[unitSeq{h.Unit, h.Last()}] = at
-	r.contents[event.Chain(b.Before, b.Bytes)] = at
+	keepFirst(r.batches, unitSeq{h.Unit, h.Last()}, at)
+	keepFirst(r.contents, event.Chain(b.Before, b.Bytes), at)
 	r.vouched[h.Unit] = max(r.vouched[h.Unit], b.DurableTo)
 	r.grants = append(r.grants, grant{at, c, ch, len(body)})
 	return nil
+}
+
+// keepFirst takes note of a place in the log, unless an earlier one is known: a
+// crash may take the later one.
+func keepFirst[K comparable](places map[K]uint64, k K, at uint64) {
+	if _, known := places[k]; !known {
+		places[k] = at
+	}
 }
 
 // synced gives credit back for what the disk holds.
@@ -341,16 +357,16 @@ func (r *relayNode) lose() {
 
 // save copies the disk, restore puts the copy back.
 func (r *relayNode) save() {
-	c := r.tape.image.clone()
-	r.saved, r.savedBound = &c, r.clock.bound
+	r.saved = &savedRelay{r.tape.image.clone(), r.clock.bound, maps.Clone(r.contents), maps.Clone(r.batches)}
 }
 
 func (r *relayNode) restore() {
 	r.losses++
-	r.tape.image = r.saved.clone()
+	r.tape.image = r.saved.image.clone()
+	r.contents, r.batches = maps.Clone(r.saved.contents), maps.Clone(r.saved.batches)
 	r.forget(r.tape.last())
 	r.clock.lose()
-	r.clock.bound = r.savedBound
+	r.clock.bound = r.saved.bound
 }
 
 // checkAck looks whether an fsync covers what is acknowledged as durable.
