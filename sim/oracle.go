@@ -25,7 +25,7 @@ type oracle struct {
 	settled  map[event.Unit]uint64 // as committed
 	owners   map[event.Unit]custody.Owner
 	timeless map[string]bool // origins whose events a relay placed without root time
-	kept     []keeping       // batches that only relays have
+	kept     []keeping       // batches that only relays have, which acknowledged them as durable
 	slack    int64           // that changes of leader add to the error of times
 	rules    []rule          // of root time, oldest first
 }
@@ -113,7 +113,7 @@ func (o *oracle) appended(b *event.Batch, before, after event.Hash, lost map[str
 // gone takes note that batches left an agent's disk without being settled.
 func (o *oracle) gone(after event.Hash, b *batch) {
 	for _, r := range o.w.relays {
-		if at, ok := r.contents[after]; ok && b.last() <= r.vouched[b.unit] && at <= r.tape.synced && b.last() > o.settled[b.unit] {
+		if at, ok := r.contents[after]; ok && r.acked[after] && at <= r.tape.synced && b.last() > o.settled[b.unit] {
 			o.kept = append(o.kept, keeping{b, r, r.losses})
 		}
 	}

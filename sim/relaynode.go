@@ -35,7 +35,7 @@ type relayNode struct {
 	order    []uint64 // of children
 	next     uint64
 	up       *upward
-	vouched  map[event.Unit]uint64 // durable-to that this process logged
+	acked    map[event.Hash]bool   // batches, by the chain value behind them, acknowledged as durable
 	contents map[event.Hash]uint64 // where the batch before that chain value is in the log first
 	batches  map[unitSeq]uint64    // the same of a batch that ends there
 	grants   []grant
@@ -61,10 +61,17 @@ type unitSeq struct {
 
 // child is a session of an agent.
 type child struct {
-	id     uint64
-	e      *end
-	opened bool
-	wal    event.WALID
+	id      uint64
+	e       *end
+	opened  bool
+	wal     event.WALID
+	unacked [event.Lanes][]sent
+}
+
+// sent is a batch that a child sent: its last event and the chain value behind.
+type sent struct {
+	last  uint64
+	after event.Hash
 }
 
 // grant is credit that a sync gives back.
@@ -77,7 +84,7 @@ type grant struct {
 
 func newRelayNode(w *world, p place) *relayNode {
 	r := &relayNode{plan: p, machine: machine{w: w, name: p.name, region: p.region, clock: newClockwork(w, w.plan.skews[p.name])},
-		batches: map[unitSeq]uint64{}, contents: map[event.Hash]uint64{}, config: detectors(w.plan.large)}
+		batches: map[unitSeq]uint64{}, contents: map[event.Hash]uint64{}, acked: map[event.Hash]bool{}, config: detectors(w.plan.large)}
 	r.tape = newTape(w, p.name, relay.Sheds)
 	r.tape.deliver = r.deliver
 	r.tape.onSync = r.synced
@@ -99,7 +106,6 @@ func (r *relayNode) start() {
 	r.life++
 	r.clock.start()
 	r.children, r.order, r.next, r.grants = map[uint64]*child{}, nil, 0, nil
-	r.vouched = map[event.Unit]uint64{}
 	r.out = relay.Outgoing{}
 	r.up = &upward{r: r}
 	if r.middle == nil {
@@ -214,7 +220,6 @@ func (r *relayNode) hear(c *child, ch channel, m transport.Message) error {
 			return err
 		}
 		_, err := r.record(relay.VouchRecord(c.id, v.Lane, v.Seq))
-		r.vouched[event.Unit{Origin: c.e.peer().m.name, WAL: c.wal, Lane: v.Lane}] = v.Seq
 		return err
 	case m.Kind == wire.KindBatch && c.opened && ch != control:
 		return r.batch(c, ch, m.Body)
@@ -250,7 +255,7 @@ func (r *relayNode) batch(c *child, ch channel, body []byte) error {
 	}
 	keepFirst(r.batches, unitSeq{h.Unit, h.Last()}, at)
 	keepFirst(r.contents, event.Chain(b.Before, b.Bytes), at)
-	r.vouched[h.Unit] = max(r.vouched[h.Unit], b.DurableTo)
+	c.unacked[lane] = append(c.unacked[lane], sent{h.Last(), event.Chain(b.Before, b.Bytes)})
 	r.grants = append(r.grants, grant{at, c, ch, len(body)})
 	return nil
 }
@@ -350,6 +355,7 @@ func (r *relayNode) forget(last uint64) {
 // lose empties the disk.
 func (r *relayNode) lose() {
 	r.losses++
+	clear(r.acked)
 	r.tape.wipe()
 	r.forget(0)
 	r.clock.lose()
@@ -362,6 +368,7 @@ func (r *relayNode) save() {
 
 func (r *relayNode) restore() {
 	r.losses++
+	clear(r.acked)
 	r.tape.image = r.saved.image.clone()
 	r.contents, r.batches = maps.Clone(r.saved.contents), maps.Clone(r.saved.batches)
 	r.forget(r.tape.last())
@@ -381,6 +388,12 @@ func (r *relayNode) checkAck(c *child, body []byte) {
 	if a.Settled > settled {
 		r.w.fault("%s: acknowledges %s as settled to %d, the roots have %d", r.name, u, a.Settled, settled)
 	}
+	held := c.unacked[a.Lane]
+	for len(held) > 0 && held[0].last <= a.Durable {
+		r.acked[held[0].after] = true
+		held = held[1:]
+	}
+	c.unacked[a.Lane] = held
 	if a.Durable <= settled {
 		return
 	}
