@@ -228,3 +228,23 @@ func TestExpectationsAreSaidToTheNextRoot(t *testing.T) {
 		t.Error("the next root does not hear what was learned")
 	}
 }
+
+// An agent that goes away leaves what its bulk lane taught, and the critical
+// lane, which speaks for both, holds nothing any more.
+func TestWhatBulkTaughtGoesUpAfterTheSession(t *testing.T) {
+	b, a := connected(t, func(a *fakeAgent) {
+		a.put(t, event.Bulk, []event.Event{{Entity: "app/x", Signal: "abend.S0C7", Severity: event.SeverityError, Criticality: 2, Source: "s"}}, nil)
+	})
+	b.sendAll(a, event.Bulk)
+	if len(b.said(outSection)) > 0 || len(b.said(outExpect)) > 0 {
+		t.Fatal("it went up before the session closed")
+	}
+	b.do(recClose, encodeNumbers(a.session))
+	b.tick(6e9)
+	if len(b.said(outSection)) == 0 {
+		t.Fatal("nothing goes up")
+	}
+	if len(b.said(outExpect)) == 0 {
+		t.Error("the section will be settled, and nobody knows of the new code")
+	}
+}

@@ -282,9 +282,7 @@ func (c *core) cut(u *unit) error {
 		u.folded = u.intake.Cut
 		u.inFlight++
 		u.lastCut = c.now
-		if both := c.units[event.Unit{Origin: u.id.Origin, WAL: u.id.WAL, Lane: event.Critical}]; both != nil {
-			c.teach(both) // before what it was learnt from is settled
-		}
+		c.teach(c.speaker(u)) // before what it was learnt from is settled
 		c.say(journal.Output{To: toRoot, Kind: outSection, Body: body})
 		return nil
 	}
@@ -330,10 +328,18 @@ func (u *unit) sortedPositions() []event.Position {
 	return list
 }
 
-// expect sends up what was learned of an origin, when something was. It
-// belongs to the origin, so the critical lane's unit speaks for both.
+// speaker is the unit in whose name what was learned of an origin goes up: that
+// of the critical lane, or the other if nothing is left of it.
+func (c *core) speaker(u *unit) *unit {
+	if critical := c.units[event.Unit{Origin: u.id.Origin, WAL: u.id.WAL, Lane: event.Critical}]; critical != nil {
+		return critical
+	}
+	return u
+}
+
+// expect sends up what was learned of an origin, when something was.
 func (c *core) expect(u *unit) {
-	if u.id.Lane == event.Critical && c.due(u.expectAt, expectEvery) {
+	if c.speaker(u) == u && c.due(u.expectAt, expectEvery) {
 		c.teach(u)
 	}
 }

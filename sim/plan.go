@@ -167,8 +167,7 @@ func (p *plan) say(r *rand.Rand, a *agentPlan, source int, job string, from, pac
 	for at := from; at < end; at += pace + between(r, -pace/8, pace/8) {
 		sev := event.SeverityInfo
 		signal := "note"
-		known := at > 4*second && at < 5500*millisecond        // or not, by milliseconds
-		if a.sources[source].file && !known && chance(r, 12) { // a listener may miss the first
+		if a.sources[source].file && !ambiguous(at) && chance(r, 12) { // a listener may miss the first
 			sev, signal = event.SeverityWarn, fmt.Sprintf("warn.%d", r.IntN(3))
 		}
 		// A code keeps to one lane: which of two lanes is seen first is nobody's
@@ -181,9 +180,16 @@ func (p *plan) say(r *rand.Rand, a *agentPlan, source int, job string, from, pac
 	}
 }
 
+// ambiguous reports whether an agent's codes are still being learnt at that
+// time is a matter of milliseconds, which clocks decide.
+func ambiguous(at int64) bool { return at > 4*second && at < 5500*millisecond }
+
 // burst is errors that a rule must find, wherever they are stepped.
 func (p *plan) burst(r *rand.Rand, a *agentPlan) {
 	at := between(r, 2*second, p.stop-second)
+	if ambiguous(at) || ambiguous(at+12*10*millisecond) {
+		at += 2 * second
+	}
 	for range 12 {
 		p.add(r, a, 0, line{at: at, entity: a.name + "/job9", signal: "http.503", severity: event.SeverityError, critical: true})
 		at += between(r, 0, 10*millisecond)
