@@ -8,6 +8,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"pando/event"
+	"pando/event/clock"
 	"pando/internal/pack"
 	"pando/stream/anomaly"
 	"pando/tree/custody"
@@ -17,7 +18,7 @@ import (
 )
 
 // logicVersion rises whenever the same records may give other outputs.
-const logicVersion = 2
+const logicVersion = 3
 
 // Bounds of the core.
 const (
@@ -80,10 +81,11 @@ type core struct {
 	engine   *anomaly.Engine
 	units    map[event.Unit]*unit
 	sessions map[uint64]*session
-	up       bool   // the root is connected
-	now      int64  // root time of the last tick; it may go back
-	claims   uint64 // ids given to claims
-	asked    int64  // when units were last asked for
+	up       bool          // the root is connected
+	now      int64         // root time of the last tick; it may go back
+	clock    clock.Mapping // the last estimate of root time
+	claims   uint64        // ids given to claims
+	asked    int64         // when units were last asked for
 	pending  []anomaly.Finding
 	dropped  uint64 // findings beyond maxPendingFindings
 	local    *provisional
@@ -175,6 +177,8 @@ func (c *core) step(at wal.Seq, kind uint8, body []byte) error {
 		return nil
 	case recReceived:
 		return c.received(body)
+	case recClock:
+		return c.keepClock(body)
 	case recGrant:
 		return decodeNumbers(body, &c.pace.granted)
 	}

@@ -20,6 +20,7 @@ const (
 	recUplink                    // the connection to the root came or went
 	recReceived                  // findings that the root has committed
 	recGrant                     // how many bytes of bulk a second the root lets this relay send
+	recClock                     // an estimate of root time
 )
 
 // opening is the body of recOpen.

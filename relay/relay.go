@@ -129,7 +129,7 @@ func (r *Relay) openJournal(dir string) error {
 	j.View(func(journal.Core) {
 		changed = !bytes.Equal(c.config, config)
 		c.seen, c.found = r.seen, r.found
-		r.reckoned = Reckon(Core{c}, r.clock.Mono())
+		r.reckoned = Reckon(Core{c}, r.clock.Boot(), r.clock.Mono())
 	})
 	if changed {
 		_, err = j.Append(recConfig, config, false)
@@ -235,17 +235,28 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	return errors.Join(err, r.journal.Close())
 }
 
+// clockEvery is how often the estimate of root time is put into the log.
+const clockEvery = 5 * time.Second
+
 // ticks tells the core the time.
 func (r *Relay) ticks(ctx context.Context) error {
 	r.awaitTime(ctx)
 	t := time.NewTicker(r.opts.TickEvery)
 	defer t.Stop()
+	var kept time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			if _, err := r.journal.Append(recTick, encodeTick(r.now()), false); err != nil && !errors.Is(err, wal.ErrFull) {
+		}
+		records := []Record{TickRecord(r.now())}
+		if m, ok := r.clock.Mapping(); ok && time.Since(kept) >= clockEvery {
+			kept = time.Now()
+			records = append(records, ClockRecord(m))
+		}
+		for _, rec := range records {
+			if _, err := r.journal.Append(rec.Kind, rec.Body, rec.Urgent); err != nil && !errors.Is(err, wal.ErrFull) {
 				return err
 			}
 		}

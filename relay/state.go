@@ -19,6 +19,7 @@ func (c *core) AppendState(w *pack.Writer) {
 	w.Bin(c.config)
 	w.Bool(c.up)
 	w.Int(c.now)
+	wire.AppendMapping(w, c.clock)
 	w.Uint(c.claims)
 	w.Int(c.asked)
 	w.Uint(c.dropped)
@@ -54,7 +55,8 @@ func (c *core) AppendState(w *pack.Writer) {
 func (c *core) ReadState(r *pack.Reader) error {
 	c.name = r.String("name", maxText)
 	config := slices.Clone(r.Bin("config", maxState))
-	c.up, c.now, c.claims = r.Bool("up"), r.Int("now"), r.Uint("claims", maxSeq)
+	c.up, c.now, c.clock = r.Bool("up"), r.Int("now"), wire.ReadMapping(r)
+	c.claims = r.Uint("claims", maxSeq)
 	c.asked, c.dropped = r.Int("asked"), r.Uint("dropped", maxSeq)
 	for range r.Array("sessions", maxUnits) {
 		s := &session{id: r.Uint("session", maxSeq), origin: r.String("origin", maxText),

@@ -235,7 +235,8 @@ func (c *core) observe(u *unit, a *arrived) {
 			c.seen(u.id, e, point)
 		}
 		if e.Kind == event.Loss {
-			continue // what is missing is told to nobody but the ledger
+			c.engine.Lost(u.id, e)
+			continue
 		}
 		if e.Peer != "" && !c.up {
 			c.local.graph.AddEdge(e.Entity, e.Peer, min(point, c.now)) // no section will tell for now

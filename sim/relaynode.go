@@ -41,6 +41,7 @@ type relayNode struct {
 	grants   []grant
 	config   []byte
 	reckoned relay.Reckoning
+	kept     int64 // when the estimate of root time was logged last
 
 	losses int // of its disk
 	saved  *savedRelay
@@ -107,7 +108,7 @@ func (r *relayNode) start() {
 	r.clock.start()
 	r.children, r.order, r.next, r.grants = map[uint64]*child{}, nil, 0, nil
 	r.out = relay.Outgoing{}
-	r.up = &upward{r: r}
+	r.up, r.kept = &upward{r: r}, 0
 	if r.middle == nil {
 		core, err := relay.NewCore(r.name, r.tape.fetch)
 		if err == nil {
@@ -128,7 +129,7 @@ func (r *relayNode) start() {
 			}
 			r.record(rec)
 		}
-		r.reckoned = relay.Reckon(r.core, r.clock.mono())
+		r.reckoned = relay.Reckon(r.core, r.clock.boot, r.clock.mono())
 		r.after(tickEvery, r.tick)
 		r.after(directoryEvery, r.tellDirectory)
 	}
@@ -142,6 +143,10 @@ func (r *relayNode) record(rec relay.Record) (uint64, error) {
 func (r *relayNode) tick() {
 	if now, ok := r.now(); ok {
 		r.record(relay.TickRecord(now))
+	}
+	if m, ok := r.clock.mapping(); ok && r.w.now-r.kept >= clockEvery {
+		r.kept = r.w.now
+		r.record(relay.ClockRecord(m))
 	}
 	r.after(tickEvery, r.tick)
 }

@@ -33,8 +33,10 @@ func (k windowKey) compare(l windowKey) int {
 	return cmp.Or(strings.Compare(k.rule, l.rule), k.series.Compare(l.series))
 }
 
-// window counts the events of one series for one rule over the last span of
-// event time, in a ring of aligned sub-spans.
+// window counts the events of one series for one rule that surely happened in
+// the last span of event time, in a ring of aligned sub-spans. An event counts
+// in the sub-span in which it may have happened first, and the window ends with
+// the latest: what was read at once, after a pause, was not said at once.
 type window struct {
 	key     windowKey
 	rule    *Rule
@@ -99,19 +101,19 @@ func (e *Engine) window(r *Rule, s *sighting) *window {
 	return w
 }
 
-// add counts an event, unless it is older than the window.
+// add counts an event, unless it may be older than the window.
 func (w *window) add(s *sighting) bool {
-	at := s.point / w.width
-	if at <= w.head-slots {
-		return false
-	}
-	if at > w.head {
+	if newest := s.point / w.width; newest > w.head {
 		if w.active && w.calm == 0 {
-			if t := w.fall(); t <= at*w.width {
+			if t := w.fall(); t <= newest*w.width {
 				w.calm = t
 			}
 		}
-		w.advance(at)
+		w.advance(newest)
+	}
+	at := s.earliest() / w.width
+	if at <= w.head-slots {
+		return false
 	}
 	b := w.at(at)
 	switch {
@@ -129,6 +131,19 @@ func (w *window) add(s *sighting) bool {
 		w.calm = 0
 	}
 	return true
+}
+
+// earliest is when the event may have happened first: at the last look at its
+// source before. A time that the source gave is taken for exact.
+func (s *sighting) earliest() int64 {
+	stamp := &s.event.Stamp
+	switch {
+	case s.event.Flags&event.PointFromSource != 0 || stamp.Lo >= stamp.Point:
+		return s.point
+	case s.event.Flags&event.OpenStart != 0 || stamp.Point-stamp.Lo > s.point || stamp.Point-stamp.Lo < 0:
+		return 0
+	}
+	return s.point - (stamp.Point - stamp.Lo)
 }
 
 // advance makes at the newest sub-span and empties those that fall out.

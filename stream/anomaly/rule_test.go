@@ -81,6 +81,32 @@ func TestRuleCountsItsSpan(t *testing.T) {
 	}
 }
 
+// A disk that hung holds lines up, and the agent reads them at once: they were
+// said over the whole time since it looked last, and that is no burst.
+func TestRuleTakesNoPauseInReadingForABurst(t *testing.T) {
+	s := newStage(quick())
+	s.join(swift, "A")
+	s.claim(swift)
+	errors := func(n int) {
+		for range n {
+			s.say(swift, "access", "checkout", "http.503", event.SeverityError, 0)
+		}
+	}
+	for range 5 { // three a second, of which ten in two seconds are too many
+		s.pass(1800 * time.Millisecond)
+		s.unread = 1800 * milli
+		errors(6)
+		s.unread = 10 * milli
+		for range 4 {
+			s.pass(300 * time.Millisecond)
+			errors(1)
+		}
+	}
+	s.hears(t)
+	errors(10)
+	s.hears(t, "+errors checkout")
+}
+
 func TestRuleCountsNoBacklogAndSaysProvisional(t *testing.T) {
 	s := newStage(quick())
 	s.join(swift, "A")

@@ -172,6 +172,19 @@ func (e *Engine) Heartbeat(unit event.Unit, ev *event.Event, asOf int64) []Findi
 	return e.deadlines(o, s)
 }
 
+// Lost steps an event of kind [event.Loss]: its source said what is missing, so
+// nobody is silent because of it, and no pause can be measured across it. The
+// observation begins anew with the next heartbeat.
+func (e *Engine) Lost(unit event.Unit, ev *event.Event) {
+	o := e.origins[unit.Origin]
+	if o == nil {
+		return
+	}
+	if s := o.sources[ev.Source]; s != nil {
+		s.observed = false
+	}
+}
+
 // progress is the root time up to which all lanes of a source were stepped.
 func (s *source) progress() int64 {
 	return min(s.beats[event.Critical].asOf, s.beats[event.Bulk].asOf)

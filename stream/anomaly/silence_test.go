@@ -119,6 +119,17 @@ func TestNoSilence(t *testing.T) {
 			v.on = false
 			s.pass(quiet)
 		},
+		"while a full disk drops what is said": func(s *stage, v *voice) {
+			h := s.host(lpara)
+			v.on = false
+			for range 20 { // lines are dropped, and now and then there is room to say so
+				s.pass(900 * time.Millisecond)
+				loss := event.NewLoss("console", "", event.Overflow, 3, s.now-900*milli, s.now)
+				s.step("A", func(e *Engine) []Finding { e.Lost(h.unit(event.Bulk), &loss); return nil })
+			}
+			v.on = true
+			s.pass(quiet)
+		},
 		"while one lane lags": func(s *stage, v *voice) {
 			// The bulk lane beats as of old, its events may be on their way.
 			h := s.host(lpara)

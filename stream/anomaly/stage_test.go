@@ -48,6 +48,7 @@ type stage struct {
 	hosts   map[string]*host
 	voices  []*voice
 	root    map[string]Expectations
+	unread  int64 // how long ago the sources were looked at before
 	told    []told
 	observe func(relay string, step func(*Engine) []Finding) []Finding // seam for differential tests
 }
@@ -181,7 +182,8 @@ func (s *stage) say(host, source, entity, signal string, severity event.Severity
 		lane = event.Critical
 	}
 	h.seq[lane]++
-	ev := &event.Event{Seq: h.seq[lane], Source: source, Entity: entity, Signal: signal, Severity: severity, Flags: flags}
+	ev := &event.Event{Seq: h.seq[lane], Source: source, Entity: entity, Signal: signal, Severity: severity, Flags: flags,
+		Stamp: event.Stamp{Lo: s.now - s.unread, Hi: s.now, Point: s.now}}
 	iv := clock.Interval{Lo: s.now - 5*milli, Hi: s.now}
 	s.step(h.relay, func(e *Engine) []Finding { return e.Observe(h.unit(lane), ev, iv, s.now-milli, s.now) })
 }
