@@ -134,8 +134,12 @@ func (n *network) hiccup() int64 {
 // the result on the dialer's.
 func (n *network) dial(from, to *machine, accept func(*end) error, got func(*end, error)) {
 	there, back := n.latency(from, to), n.latency(to, from)
-	sent := from.clock.mono()
-	failed := func(d int64, err error) { from.after(d, func() { got(nil, err) }) }
+	sent, life := from.clock.mono(), from.life
+	failed := func(d int64, err error) {
+		if from.life == life { // nobody waits for it otherwise
+			from.after(d, func() { got(nil, err) })
+		}
+	}
 	n.w.after(2*there+back, func() {
 		switch {
 		case n.blocked(from.name, to.name) || n.blocked(to.name, from.name):
@@ -160,7 +164,6 @@ func (n *network) dial(from, to *machine, accept func(*end) error, got func(*end
 			return
 		}
 		n.conns = append(n.conns, c)
-		life := from.life
 		n.w.after(back, func() {
 			if !from.up || from.life != life {
 				c.ends[0].alive = false
