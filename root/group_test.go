@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -96,11 +95,7 @@ func (g *group) open(i int) {
 	o.TickEvery, o.PromoteAfter = 20*time.Millisecond, 100*time.Millisecond
 	o.Raft.BootstrapExpect = 3
 	o.Raft.HeartbeatTimeout, o.Raft.ElectionTimeout, o.Raft.LeaseTimeout = 200*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond
-	o.Raft.Dial = func(addr string, timeout time.Duration) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		defer cancel()
-		return g.islands[i].Dial(ctx, addr)
-	}
+	o.Raft.Dial = g.islands[i].Dial
 	if g.tune != nil {
 		g.tune(i, &o)
 	}

@@ -168,11 +168,11 @@ func (n *Node) Run(ctx context.Context) error {
 		// down within the lease and answer everything.
 		n.waitUntil("commands in flight", func() { packer.Wait(); n.drained() })
 		n.handOver(r)
-	} else {
-		// Heartbeats must stop even if Raft's main goroutine hangs in the
-		// disk, or this node goes on leading without being able to commit.
-		_ = n.stream.Close()
 	}
+	// Heartbeats must stop even if Raft's main goroutine hangs in the disk, or
+	// this node goes on leading without being able to commit; and Raft does not
+	// end while it waits for a member that cannot be reached.
+	closed := n.stream.Close()
 	limit := n.opts.StopTimeout
 	if !graceful {
 		limit = min(limit, failedStop)
@@ -185,7 +185,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if !stopped {
 		return errors.Join(n.failure(), fmt.Errorf("stop: raft did not end within %s: %w", limit, ErrFatal))
 	}
-	return errors.Join(n.failure(), n.stream.Close(), n.stores.close())
+	return errors.Join(n.failure(), closed, n.stores.close())
 }
 
 // start restores the state and starts Raft. hashicorp/raft panics when its

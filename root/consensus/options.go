@@ -4,6 +4,7 @@ package consensus
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ type Options struct {
 	// Listener replaces the TCP listener, Dial the TCP dialer. TLS is laid
 	// over both.
 	Listener net.Listener
-	Dial     func(addr string, timeout time.Duration) (net.Conn, error)
+	Dial     func(ctx context.Context, addr string) (net.Conn, error)
 	// TLSServer and TLSClient make both ends of a connection prove who they
 	// are; nil for plain connections, which only tests should use. Whether a
 	// certificate belongs to a root is decided by their verification hooks.

@@ -26,11 +26,13 @@ const (
 
 // stream carries Raft's messages. It implements [raft.StreamLayer]: TCP or
 // what the caller gave, TLS on top, and a Close that ends every connection at
-// once, which Raft's own transport does not do.
+// once, and every dial, which Raft's own transport does not do.
 type stream struct {
 	listener  net.Listener
 	advertise net.Addr
-	dial      func(addr string, timeout time.Duration) (net.Conn, error)
+	dial      func(ctx context.Context, addr string) (net.Conn, error)
+	open      context.Context // until Close
+	shut      context.CancelFunc
 	server    *tls.Config
 	client    *tls.Config
 	// whereIs and verify are set together, before the first Dial: what is
@@ -63,10 +65,11 @@ func newStream(o Options) (*stream, error) {
 		s.listener = l
 	}
 	if s.dial == nil {
-		s.dial = func(addr string, timeout time.Duration) (net.Conn, error) {
-			return net.DialTimeout("tcp", addr, timeout)
+		s.dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
 		}
 	}
+	s.open, s.shut = context.WithCancel(context.Background())
 	s.advertise = s.listener.Addr()
 	if o.Advertise != "" {
 		s.advertise = textAddr(o.Advertise)
@@ -186,13 +189,15 @@ func (s *stream) candidates(id string) []string {
 
 // dialOne connects to an address, where the member id must be, if it is given.
 func (s *stream) dialOne(id, address string, timeout time.Duration) (net.Conn, error) {
-	raw, err := s.dial(address, timeout)
+	ctx, cancel := context.WithTimeout(s.open, timeout)
+	defer cancel()
+	raw, err := s.dial(ctx, address)
 	if err != nil {
 		return nil, err
 	}
 	c := &conn{Conn: raw, owner: s}
 	if s.client != nil {
-		t, err := s.secure(raw, id, address, timeout)
+		t, err := s.secure(ctx, raw, id, address)
 		if err != nil {
 			_ = raw.Close()
 			return nil, err
@@ -207,7 +212,7 @@ func (s *stream) dialOne(id, address string, timeout time.Duration) (net.Conn, e
 }
 
 // secure shakes hands as a client.
-func (s *stream) secure(raw net.Conn, id, address string, timeout time.Duration) (net.Conn, error) {
+func (s *stream) secure(ctx context.Context, raw net.Conn, id, address string) (net.Conn, error) {
 	cfg := s.client.Clone()
 	if cfg.ServerName == "" && !cfg.InsecureSkipVerify {
 		var err error
@@ -216,7 +221,7 @@ func (s *stream) secure(raw net.Conn, id, address string, timeout time.Duration)
 		}
 	}
 	t := tls.Client(raw, cfg)
-	ctx, cancel := context.WithTimeout(context.Background(), min(timeout, handshakeLimit))
+	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
 	if err := t.HandshakeContext(ctx); err != nil {
 		return nil, err
@@ -237,6 +242,7 @@ func (s *stream) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.shut()
 	open := make([]*conn, 0, len(s.conns))
 	for c := range s.conns {
 		open = append(open, c)

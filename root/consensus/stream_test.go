@@ -3,6 +3,7 @@
 package consensus
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -131,9 +132,9 @@ func TestDialFindsTheMemberItself(t *testing.T) {
 	}
 	stranger, dialled := addrs[0], []string(nil)
 	s, err := newStream(Options{Listener: l, TLSClient: &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{ours}, RootCAs: pool},
-		Dial: func(addr string, timeout time.Duration) (net.Conn, error) {
+		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
 			dialled = append(dialled, addr)
-			return net.DialTimeout("tcp", addr, timeout)
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
 		},
 		// Both show the same certificate here; the order of the dials tells them apart.
 		Verify: func(id string, _ tls.ConnectionState) error {
