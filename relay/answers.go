@@ -67,6 +67,7 @@ func (c *core) claimed(body []byte) error {
 			c.contradicted(u, s, err)
 			continue
 		}
+		c.hurry(u)
 		if err := c.cut(u); err != nil {
 			return err
 		}
@@ -211,6 +212,7 @@ func (c *core) uplink(up bool) {
 		u.inFlight = 0
 		u.learned = 0 // what was said of it may be lost
 		u.refold()
+		c.hurry(u)
 	}
 	if !up {
 		return

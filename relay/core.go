@@ -257,6 +257,9 @@ func (c *core) tick(body []byte) error {
 	c.announce(c.local.tick(now))
 	c.pace.tick(now)
 	for _, u := range c.order() {
+		if c.due(u.openedAt, claimPatience) {
+			c.hurry(u)
+		}
 		if c.due(u.lastCut, c.pace.every()) || u.more {
 			if err := c.cut(u); err != nil {
 				return err

@@ -55,6 +55,7 @@ func (c *core) open(body []byte) error {
 	c.tell(s.id, opened)
 	for l, u := range lanes {
 		u.open(trial[l], s.id)
+		u.patient, u.openedAt = c.up, c.now
 		c.engine.Present(u.id)
 		c.advance(u)
 	}

@@ -248,3 +248,50 @@ func TestWhatBulkTaughtGoesUpAfterTheSession(t *testing.T) {
 		t.Error("the section will be settled, and nobody knows of the new code")
 	}
 }
+
+// An agent that restarts sends again what it does not know to be settled. The
+// detectors must not see that twice, and what is new at last although no root
+// answers.
+func TestSettledEventsAreSeenOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		next    func(b *bench, opened int)
+		settled int // times that the detectors saw it
+	}{
+		"the root answers":         {func(b *bench, opened int) { b.root(opened) }, 1},
+		"the root does not answer": {func(b *bench, _ int) { b.tick(claimPatience) }, 2},
+		"the root goes":            {func(b *bench, _ int) { b.uplink(0) }, 2},
+		"the relay restarts": {func(b *bench, _ int) {
+			b.core.seen = nil // it steps its log again
+			b.do(recStart, nil)
+		}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, a := connected(t, func(a *fakeAgent) { a.write(t, event.Bulk, 3, true) })
+			seen := map[uint64]int{}
+			b.core.seen = func(_ event.Unit, e *event.Event, _ int64) { seen[e.Seq]++ }
+			b.tick(1e9)
+			at := len(b.log)
+			b.sendAll(a, event.Bulk)
+			b.tick(6e9)
+			b.settle(at)
+			if u := (event.Unit{Origin: "eu/a", WAL: 7, Lane: event.Bulk}); b.owner(u).Settled != 3 || seen[3] != 1 {
+				t.Fatalf("settled to %d, the last was seen %d times", b.owner(u).Settled, seen[3])
+			}
+			b.do(recClose, encodeNumbers(a.session))
+			a.write(t, event.Bulk, 2, true)
+			opened := len(b.log)
+			b.mustOpen(a)
+			b.sendAll(a, event.Bulk)
+			if seen[1] != 1 || seen[5] != 0 {
+				t.Errorf("before the root has answered, settled events were seen %d times, new ones %d times", seen[1], seen[5])
+			}
+			c.next(b, opened)
+			if seen[1] != c.settled || seen[5] != 1 && b.core.seen != nil {
+				t.Errorf("settled events were seen %d times, want %d; new ones %d times", seen[1], c.settled, seen[5])
+			}
+			if u := b.core.units[event.Unit{Origin: "eu/a", WAL: 7, Lane: event.Bulk}]; u.intake.Stepped != 5 {
+				t.Errorf("stepped to %d of 5", u.intake.Stepped)
+			}
+		})
+	}
+}

@@ -106,7 +106,7 @@ func (u *unit) append(w *pack.Writer) {
 	appendTerm(w, n.Term)
 	w.Uint(n.Opened)
 	w.Uint(n.Started)
-	for _, b := range []bool{n.Live, n.Claimed, n.Fenced, n.Closed, n.EndOK, u.urgent, u.more} {
+	for _, b := range []bool{n.Live, n.Claimed, n.Fenced, n.Closed, n.EndOK, u.urgent, u.more, u.patient} {
 		w.Bool(b)
 	}
 	w.Array(len(n.Held))
@@ -123,6 +123,7 @@ func (u *unit) append(w *pack.Writer) {
 		w.Uint(v)
 	}
 	w.Int(u.lastCut)
+	w.Int(u.openedAt)
 	w.Int(u.expectAt)
 	w.Uint(u.learned)
 }
@@ -131,7 +132,7 @@ func readUnit(r *pack.Reader) *unit {
 	u := newUnit(stream.ReadUnit(r))
 	n := &u.intake
 	n.Term, n.Opened, n.Started = readTerm(r), r.Uint("opened", 1<<64-1), r.Uint("started", 1<<64-1)
-	for _, b := range []*bool{&n.Live, &n.Claimed, &n.Fenced, &n.Closed, &n.EndOK, &u.urgent, &u.more} {
+	for _, b := range []*bool{&n.Live, &n.Claimed, &n.Fenced, &n.Closed, &n.EndOK, &u.urgent, &u.more, &u.patient} {
 		*b = r.Bool("flag")
 	}
 	for range r.Array("held", custody.MaxHeld) {
@@ -148,7 +149,7 @@ func readUnit(r *pack.Reader) *unit {
 	}
 	u.inFlight = int(inFlight)
 	u.acked.Lane = u.id.Lane
-	u.lastCut, u.expectAt = r.Int("cut at"), r.Int("expected at")
+	u.lastCut, u.openedAt, u.expectAt = r.Int("cut at"), r.Int("opened at"), r.Int("expected at")
 	u.learned = r.Uint("learned", 1<<64-1)
 	u.folded = n.Cut
 	return u

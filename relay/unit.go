@@ -33,6 +33,8 @@ type unit struct {
 	more     bool // the last section had no room for all that was stepped
 	inFlight int  // sections without an answer
 	lastCut  int64
+	patient  bool   // what came since the opening waits for the answer to the claim
+	openedAt int64  // root time of the opening
 	stepped  uint64 // events, for people
 	acked    wire.Ack
 	learned  uint64 // how much was learned when expectations were last sent up
@@ -153,6 +155,10 @@ func (c *core) load(u *unit, s custody.Span) (*arrived, error) {
 // advance steps what the agent's disk vouches for: detectors see it, panes
 // count it, and the agent hears that it is durable here.
 func (c *core) advance(u *unit) {
+	if u.patient {
+		c.tellAck(u)
+		return
+	}
 	for _, s := range u.intake.Step() {
 		a, err := c.load(u, s)
 		if err != nil {
@@ -174,6 +180,21 @@ func (c *core) advance(u *unit) {
 		if err := c.cut(u); err != nil {
 			c.fail(err)
 		}
+	}
+}
+
+// claimPatience is how long batches of a new session wait for the answer to its
+// claim before the detectors see them, in nanoseconds. An agent that restarts
+// sends again what it does not know to be settled; what the root says is settled
+// was seen before, and is not seen twice. Without a root nobody knows, and
+// nothing waits.
+const claimPatience = int64(500e6)
+
+// hurry ends the wait for the answer to a claim.
+func (c *core) hurry(u *unit) {
+	if u.patient {
+		u.patient = false
+		c.advance(u)
 	}
 }
 
