@@ -158,9 +158,12 @@ func (r *rootNode) pingLeader() {
 	}
 	t1 := r.clock.mono()
 	r.w.net.datagram(&r.machine, &leader.machine, func() {
-		t2 := leader.rootTime()
+		t2, bound, ok := leader.known()
+		if !ok {
+			return // it does not lead any more, and knows nothing
+		}
 		r.w.net.datagram(&leader.machine, &r.machine, func() {
-			r.clock.est.Add(clock.Sample{T1: t1, T2: t2, T3: t2, T4: r.clock.mono()})
+			r.clock.est.Add(clock.Sample{T1: t1, T2: t2, T3: t2, T4: r.clock.mono(), Bound: bound})
 		})
 	})
 }
