@@ -136,14 +136,33 @@ func (c *core) Oldest() wal.Seq {
 
 // Step applies one record.
 func (c *core) Step(at wal.Seq, kind uint8, body []byte, say func(journal.Output)) error {
+	return c.StepPrepared(at, kind, body, c.Prepare(kind, body), say)
+}
+
+// Prepare decodes a batch.
+func (c *core) Prepare(kind uint8, body []byte) any {
+	if kind != recBatch {
+		return nil
+	}
+	return unpack(body)
+}
+
+// StepPrepared applies one record, of which a batch is decoded already.
+func (c *core) StepPrepared(at wal.Seq, kind uint8, body []byte, prepared any, say func(journal.Output)) error {
 	c.say, c.err = say, nil
-	if err := c.step(at, kind, body); err != nil {
+	if x, ok := prepared.(*unpacked); ok {
+		if err := c.batch(at, x); err != nil {
+			return err
+		}
+		return c.err
+	}
+	if err := c.step(kind, body); err != nil {
 		return err
 	}
 	return c.err
 }
 
-func (c *core) step(at wal.Seq, kind uint8, body []byte) error {
+func (c *core) step(kind uint8, body []byte) error {
 	switch kind {
 	case recStart:
 		return c.start(body)
@@ -158,8 +177,6 @@ func (c *core) step(at wal.Seq, kind uint8, body []byte) error {
 		}
 		c.closeSession(id)
 		return nil
-	case recBatch:
-		return c.batch(at, body)
 	case recVouch:
 		return c.vouch(body)
 	case recTick:

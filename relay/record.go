@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"pando/event"
 	"pando/internal/pack"
 	"pando/tree/custody"
 	"pando/tree/wire"
@@ -84,6 +85,30 @@ func decodeArrival(b []byte) (a arrival, err error) {
 		return a, err
 	}
 	return a, wire.Decode(body, &a.Batch)
+}
+
+// unpacked is an arrival with all that its bytes alone tell.
+type unpacked struct {
+	arrival
+	err     error // of the record
+	arrived *arrived
+	bad     error      // of the batch: its sender's fault
+	after   event.Hash // chain value behind the batch
+}
+
+func unpack(body []byte) *unpacked {
+	x := &unpacked{}
+	if x.arrival, x.err = decodeArrival(body); x.err != nil {
+		return x
+	}
+	a := arrivals.Get().(*arrived)
+	if x.bad = a.decoder.Decode(x.Batch.Bytes, &a.batch); x.bad != nil {
+		a.free()
+		return x
+	}
+	a.place(&x.arrival)
+	x.arrived, x.after = a, event.Chain(x.Batch.Before, x.Batch.Bytes)
+	return x
 }
 
 // encodeNumbers serves records that are a few integers.

@@ -70,6 +70,19 @@ type Core interface {
 	Oldest() wal.Seq
 }
 
+// Preparer is a Core that leaves a part of Step to be done ahead of it: what
+// depends on a record's bytes alone. When a log is stepped again, other
+// goroutines prepare the next records while one is stepped.
+type Preparer interface {
+	Core
+	// Prepare may be called by several goroutines at once, also while the core
+	// steps, and must look at nothing but its arguments. It may keep body, and
+	// must not change it. Errors are left for StepPrepared to find.
+	Prepare(kind uint8, body []byte) any
+	// StepPrepared is Step with what Prepare returned for the record.
+	StepPrepared(at wal.Seq, kind uint8, body []byte, prepared any, say func(Output)) error
+}
+
 // Options configure a journal.
 type Options struct {
 	WAL wal.Options
