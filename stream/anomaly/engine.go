@@ -18,8 +18,8 @@ const (
 	maxLines   = 1 << 17 // entries of the lookup cache, about 20 MB
 
 	// recentLines is the size of the cache before the cache: the lines that
-	// make most of the events, in 72 KB.
-	recentLines = 1024
+	// make most of the events, in 290 KB.
+	recentLines = 4096
 	maxNovel    = 64 // novelties open at once per origin; more tell no more
 	ageEvery    = 10_000_000_000
 )
