@@ -113,3 +113,19 @@ func TestWatchSeesAReadThatGoesBack(t *testing.T) {
 		t.Error("the newest read is not the one that began last")
 	}
 }
+
+func TestAlarmingLines(t *testing.T) {
+	robbed := map[string]bool{"fra-agent2": true}
+	for line, want := range map[string]bool{
+		"INFO started node=fra/fra-relay1":                                                   false,
+		"panic: runtime error node=fra/fra-agent2":                                           true,
+		"WARN child refused node=fra/fra-relay1 child=fra/fra-agent2 code=diverged wal=1":    false,
+		"WARN child refused node=fra/fra-relay1 child=fra/fra-agent1 code=diverged wal=1":    true,
+		"WARN child refused node=fra/fra-relay1 child=fra/fra-agent21 code=diverged wal=1":   true,
+		"ERROR content diverged from what is held under the same WAL id node=fra/fra-agent3": true,
+	} {
+		if got := alarming([]byte(line+"\n"), false, robbed); got != want {
+			t.Errorf("%q is alarming: %v", line, got)
+		}
+	}
+}
