@@ -277,6 +277,29 @@ func (c *core) tick(body []byte) error {
 // caught up.
 func (c *core) due(last, every int64) bool { return c.now < last || c.now-last >= every }
 
+// frees reports whether a tick would move something by which the log can be
+// trimmed: a section that is cut while none of its unit waits for an answer, so
+// that each such tick is followed by a word of the root, or a wait that ends.
+// And whether the root could be asked after what another relay has.
+func (c *core) frees(now int64) (moves, asks bool) {
+	if !c.up {
+		return false, false
+	}
+	due := func(last, every int64) bool { return now < last || now-last >= every }
+	for _, u := range c.units {
+		if len(u.intake.Held) == 0 {
+			continue
+		}
+		moves = moves || u.patient && due(u.openedAt, claimPatience) ||
+			u.inFlight == 0 && due(u.lastCut, c.pace.every()) && len(u.intake.Section(1)) > 0
+		asks = asks || u.intake.Fenced && due(c.asked, askEvery)
+	}
+	return moves, asks
+}
+
+// rested reports whether a start would change nothing.
+func (c *core) rested(name string) bool { return c.name == name && len(c.sessions) == 0 && !c.up }
+
 // inquire asks the root about units that were handed over to another relay
 // while batches of them are still here: they are kept until settled.
 func (c *core) inquire() {

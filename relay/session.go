@@ -27,6 +27,7 @@ type child struct {
 	out     chan journal.Output // what the core says to it
 	granted [transport.Lanes]chan grant
 	opened  atomic.Bool        // it has its units open, or is about to
+	logged  bool               // and the log knows
 	behind  context.CancelFunc // ends the session of a child that does not take what is said
 }
 
@@ -134,8 +135,10 @@ func (r *Relay) serve(run context.Context, c *child) {
 	r.mu.Lock()
 	delete(r.sessions, c.id)
 	r.mu.Unlock()
-	if c.opened.Load() {
-		r.sessionOver(run, c)
+	if c.logged {
+		if err := r.close(c.id); err != nil && !errors.Is(err, wal.ErrFull) {
+			r.log.Error("append to the log", "error", err)
+		}
 	}
 }
 
@@ -148,29 +151,6 @@ func (r *Relay) append(kind uint8, body []byte, urgent bool) (wal.Seq, bool) {
 	}
 	return at, err == nil
 }
-
-// sessionOver tells the core, which must hear of it, also after a wait for
-// room. A relay that stops need not wait: its next start ends all sessions.
-func (r *Relay) sessionOver(ctx context.Context, c *child) {
-	for {
-		_, err := r.journal.Append(recClose, encodeNumbers(c.id), true)
-		if err == nil {
-			return
-		}
-		if !errors.Is(err, wal.ErrFull) {
-			r.log.Error("append to the log", "error", err)
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(fullPause):
-		}
-	}
-}
-
-// fullPause is how long to wait before trying a full disk again.
-const fullPause = 100 * time.Millisecond
 
 // listenTo takes the child's control messages.
 func (r *Relay) listenTo(ctx context.Context, c *child) {
@@ -233,7 +213,10 @@ func (r *Relay) open(c *child, body []byte) error {
 	}
 	o.HLC = uint64(stamp)
 	c.opened.Store(true)
-	if _, ok := r.append(recOpen, o.encode(), true); !ok {
+	if err := r.pay(); err != nil { // the end of the agent's last session comes first
+		return fmt.Errorf("%w: %w", errLog, err)
+	}
+	if _, c.logged = r.append(recOpen, o.encode(), true); !c.logged {
 		return errLog
 	}
 	return nil
