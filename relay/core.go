@@ -18,7 +18,7 @@ import (
 )
 
 // logicVersion rises whenever the same records may give other outputs.
-const logicVersion = 3
+const logicVersion = 4
 
 // Bounds of the core.
 const (
