@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"pando/transport"
 	"pando/tree/custody"
 	"pando/tree/wire"
+	"pando/wal"
 )
 
 // caller is an agent's side of one session, spoken by hand.
@@ -190,6 +192,120 @@ func TestHostileChildDisturbsNobody(t *testing.T) {
 				t.Errorf("the good child's session ended: %v", good.s.Err())
 			}
 		})
+	}
+}
+
+// A child that is refused is hung up on, also if it goes on as if it were not,
+// and nothing that it sends meanwhile is logged.
+func TestRefusedChildIsHungUpOn(t *testing.T) {
+	r := newRegion(t)
+	stop := r.relay("r1", nil, func(*Options) {})
+	defer func() { stop() }()
+	creds := r.credentials(transport.RoleAgent, "evil")
+	first := r.call(creds, 5, custody.Term{Epoch: 1, Session: 1})
+	second := r.call(creds, 5, custody.Term{Epoch: 1, Session: 2})
+	if first.refused != nil || second.refused == nil {
+		t.Fatal("not the second one is refused")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var sender sync.WaitGroup
+	sender.Go(func() {
+		for seq := uint64(1); ; seq++ {
+			if second.s.SendControl(ctx, wire.Encode(&wire.Vouch{Lane: event.Bulk, Seq: seq})) != nil {
+				return
+			}
+		}
+	})
+	sender.Go(func() {
+		for {
+			m := wire.Encode(second.batch("eu/evil", 10, func(*event.Batch) {}))
+			if second.s.Send(ctx, transport.LaneBulk, m) != nil {
+				return
+			}
+		}
+	})
+	sender.Wait()
+	if ctx.Err() != nil {
+		t.Error("the session goes on")
+	}
+	if err := first.s.Err(); err != nil {
+		t.Errorf("the first session ended: %v", err)
+	}
+	stop()
+	if n := r.logged("r1", recBatch) + r.logged("r1", recVouch); n != 0 {
+		t.Errorf("%d records of a child that was refused are in the log", n)
+	}
+}
+
+// logged counts the records of a kind in the log of a relay that is down.
+func (r *region) logged(name string, kind uint8) (n int) {
+	r.t.Helper()
+	l, _, err := wal.Open(wal.DefaultOptions(filepath.Join(r.dir, name, "wal")))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	for in := l.Reader(l.First()); ; {
+		_, b, err := in.Next()
+		if err != nil {
+			return n
+		}
+		if b[0] == kind {
+			n++
+		}
+	}
+}
+
+// Vouches cost no credit, so they must cost no log: those that say nothing new
+// are not logged, and those that come fast become one. A status is taken now
+// and then, and not of any size.
+func TestControlChannelHasAQuota(t *testing.T) {
+	r, reg := newRegion(t), prometheus.NewRegistry()
+	var log buffer
+	stop := r.relay("r1", reg, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	defer func() { stop() }()
+	creds := r.credentials(transport.RoleAgent, "evil")
+	c := r.call(creds, 5, custody.Term{Epoch: 1, Session: 1})
+	const said = 20_000
+	for range said {
+		c.say(&wire.Vouch{Lane: event.Critical, Seq: 3})
+	}
+	for seq := range uint64(said) {
+		c.say(&wire.Vouch{Lane: event.Bulk, Seq: seq + 1})
+	}
+	for range 50 {
+		c.say(&wire.Status{JSON: []byte(`{}`)})
+	}
+	c.say(&wire.Status{JSON: append(bytes.Repeat([]byte{' '}, maxChildStatus), `{}`...)})
+	c.send(c.batch("eu/evil", 3, func(*event.Batch) {})) // the last one vouches for it
+	r.until("the batch is durable", func() bool { return c.acknowledged() == 3 })
+	dropped := func(reason string) float64 { return counter(t, reg, "pando_relay_statuses_dropped_total", reason) }
+	r.until("the statuses are counted", func() bool { return dropped("large") == 1 })
+	if n := dropped("frequent"); n < 25 {
+		t.Errorf("of 50 statuses at once %v are too frequent", n)
+	}
+	r.until("the log names who sends too much", func() bool { return strings.Contains(log.String(), "too large\" child=eu/evil") })
+	if err := c.s.Err(); err != nil {
+		t.Errorf("the session ended: %v", err)
+	}
+
+	o := transport.DefaultOptions()
+	o.Credentials, o.Network = r.credentials(transport.RoleAgent, "early"), r.net.Host("early")
+	early, err := transport.Dial(t.Context(), "r1:7000", transport.Hello{Term: custody.Term{Epoch: 1, Session: 1}}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := early.SendControl(t.Context(), wire.Encode(&wire.Vouch{Seq: 1})); err != nil {
+		t.Fatal(err)
+	}
+	r.until("who vouches too early is hung up on", func() bool { return early.Err() != nil })
+	r.until("the log names it", func() bool { return strings.Contains(log.String(), "child=eu/early") })
+	stop()
+	n := r.logged("r1", recVouch)
+	t.Logf("%d vouches are %d records", 2*said, n)
+	if n < 2 || n > said/4 {
+		t.Errorf("%d vouches, of which %d say something new, are %d records", 2*said, said+1, n)
 	}
 }
 

@@ -44,6 +44,7 @@ type Relay struct {
 
 	credit  *pool
 	twice   ops.Seldom  // of log lines about one WAL id in two live sessions
+	large   ops.Seldom  // of log lines about statuses that are too large
 	crowded atomic.Bool // more batches wait for settlement than memory is meant for
 
 	owing      sync.Mutex // before mu
@@ -54,6 +55,7 @@ type Relay struct {
 	sessions map[uint64]*child // with units open or about to
 	next     uint64            // number of the last session of this process: recStart ended all others
 	reports  map[string]report // by agent
+	reported int               // bytes of these, as they came; at most maxReported
 	rate     rate
 	closed   bool
 }
@@ -65,7 +67,7 @@ func New(o Options) (_ *Relay, err error) {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
 	r := &Relay{opts: o, name: o.Credentials.Identity().Node(), count: newMetrics(o.Registerer),
-		credit: newPool(transport.Credit(o.CreditPool)), twice: ops.Seldom{Every: time.Minute},
+		credit: newPool(transport.Credit(o.CreditPool)), twice: ops.Seldom{Every: time.Minute}, large: ops.Seldom{Every: time.Minute},
 		sessions: map[uint64]*child{}, reports: map[string]report{}}
 	r.log = o.Logger.With("node", r.name)
 	r.upstream = newUpstream(r)

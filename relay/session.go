@@ -4,7 +4,6 @@ package relay
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -15,20 +14,21 @@ import (
 	"pando/transport"
 	"pando/tree/custody"
 	"pando/tree/journal"
-	"pando/tree/status"
 	"pando/tree/wire"
 	"pando/wal"
 )
 
 // child is one session with an agent.
 type child struct {
-	id      uint64
-	s       *transport.Session
-	out     chan journal.Output // what the core says to it
-	granted [transport.Lanes]chan grant
-	opened  atomic.Bool        // it has its units open, or is about to
-	logged  bool               // and the log knows
-	behind  context.CancelFunc // ends the session of a child that does not take what is said
+	id       uint64
+	s        *transport.Session
+	out      chan journal.Output // what the core says to it
+	vouches  vouches
+	granted  [transport.Lanes]chan grant
+	opened   atomic.Bool        // it has its units open, or is about to
+	logged   bool               // the log knows that it wanted to; of the goroutine that listens
+	reported time.Time          // when its last status was taken; of the same
+	behind   context.CancelFunc // ends the session of a child that does not take what is said
 }
 
 // grant gives credit back once the log is synced up to at.
@@ -96,6 +96,7 @@ func (r *Relay) enroll(s *transport.Session) *child {
 	}
 	r.next++
 	c := &child{id: r.next, s: s, out: make(chan journal.Output, childQueue)}
+	c.vouches.wake = make(chan struct{}, 1)
 	for lane := range c.granted {
 		c.granted[lane] = make(chan grant, grantQueue)
 	}
@@ -123,6 +124,7 @@ func (r *Relay) serve(run context.Context, c *child) {
 	c.behind = cancel
 	var parts sync.WaitGroup
 	parts.Go(func() { r.talk(ctx, c) })
+	parts.Go(func() { r.writeVouches(ctx, c) })
 	for lane := range transport.Lane(transport.Lanes) {
 		parts.Go(func() { r.grants(ctx, c, lane) })
 		parts.Go(func() { r.batches(ctx, c, lane) })
@@ -152,52 +154,10 @@ func (r *Relay) append(kind uint8, body []byte, urgent bool) (wal.Seq, bool) {
 	return at, err == nil
 }
 
-// listenTo takes the child's control messages.
-func (r *Relay) listenTo(ctx context.Context, c *child) {
-	for {
-		m, err := c.s.ReceiveControl(ctx)
-		if err != nil {
-			return
-		}
-		if err := r.control(c, m); err != nil {
-			r.count.refused.WithLabelValues("protocol").Inc()
-			r.log.Warn("child ends", "child", c.s.Peer().Node(), "address", c.s.RemoteAddr().String(), "error", err)
-			c.s.Close(err.Error())
-			return
-		}
-	}
-}
-
-func (r *Relay) control(c *child, m transport.Message) error {
-	switch m.Kind {
-	case wire.KindOpen:
-		return r.open(c, m.Body)
-	case wire.KindVouch:
-		var v wire.Vouch
-		if err := wire.Decode(m.Body, &v); err != nil {
-			return err
-		}
-		if _, ok := r.append(recVouch, encodeNumbers(c.id, uint64(v.Lane), v.Seq), v.Lane == 0); !ok {
-			return errLog
-		}
-	case wire.KindStatus:
-		var doc wire.Status
-		if err := wire.Decode(m.Body, &doc); err != nil {
-			return err
-		}
-		var rep status.Report
-		if err := json.Unmarshal(doc.JSON, &rep); err != nil {
-			return fmt.Errorf("status: %w", err)
-		}
-		r.noteStatus(c, rep)
-	}
-	return nil
-}
-
 var errLog = errors.New("this relay's log takes nothing")
 
 func (r *Relay) open(c *child, body []byte) error {
-	if c.opened.Load() {
+	if c.logged {
 		return errors.New("units opened twice in one session")
 	}
 	o := opening{Session: c.id, Origin: c.s.Peer().Node()}
@@ -219,7 +179,15 @@ func (r *Relay) open(c *child, body []byte) error {
 	if _, c.logged = r.append(recOpen, o.encode(), true); !c.logged {
 		return errLog
 	}
+	c.opened.Store(r.live(c)) // or it was refused, and will be hung up on
 	return nil
+}
+
+// live reports whether the core has the session's units open. What another one
+// sends would be logged for nothing.
+func (r *Relay) live(c *child) (yes bool) {
+	r.journal.View(func(k journal.Core) { yes = k.(*core).sessions[c.id] != nil })
+	return yes
 }
 
 // batches takes one lane's batches into the log.
@@ -233,6 +201,9 @@ func (r *Relay) batches(ctx context.Context, c *child, lane transport.Lane) {
 			r.count.refused.WithLabelValues("protocol").Inc()
 			c.s.Close(fmt.Sprintf("message kind %d on the %s lane, units open: %t", m.Kind, lane, c.opened.Load()))
 			return
+		}
+		if !r.live(c) {
+			return // it is about to end, and nothing more is taken from it
 		}
 		// Checked before it is logged: a record that cannot be read back
 		// would be damage.

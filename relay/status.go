@@ -22,25 +22,31 @@ import (
 type report struct {
 	node status.Node
 	at   time.Time
+	size int // bytes that it came in
 }
 
 const (
 	// maxReports bounds the agents whose reports are kept.
 	maxReports = maxSessions
+	// maxReported bounds their bytes.
+	maxReported = 64 << 20
 	// silentAfter is when an agent that said nothing counts as silent.
 	silentAfter = 5 * time.Second
 	// forgetAfter is when it is dropped from the reports.
 	forgetAfter = 10 * time.Minute
 )
 
-func (r *Relay) noteStatus(c *child, rep status.Report) {
+func (r *Relay) noteStatus(c *child, rep status.Report, size int) {
 	n := rep.Node
 	n.Name, n.Role, n.Region, n.Parent = c.s.Peer().Node(), string(c.s.Peer().Role), c.s.Peer().Region, r.name
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, known := r.reports[n.Name]; known || len(r.reports) < maxReports {
-		r.reports[n.Name] = report{node: n, at: time.Now()}
+	old, known := r.reports[n.Name]
+	if !known && len(r.reports) >= maxReports || r.reported+size-old.size > maxReported {
+		return
 	}
+	r.reported += size - old.size
+	r.reports[n.Name] = report{node: n, at: time.Now(), size: size}
 }
 
 // Report is this relay and its children.
@@ -58,6 +64,7 @@ func (r *Relay) Report() status.Report {
 		age := time.Since(x.at)
 		if age > forgetAfter {
 			delete(r.reports, name)
+			r.reported -= x.size
 			continue
 		}
 		if !live[name] {
