@@ -195,46 +195,61 @@ func TestHostileChildDisturbsNobody(t *testing.T) {
 	}
 }
 
-// A child that is refused is hung up on, also if it goes on as if it were not,
-// and nothing that it sends meanwhile is logged.
+// A child that is refused is hung up on, whether it goes on as if it were not
+// or just stays, and nothing that it sends meanwhile is logged.
 func TestRefusedChildIsHungUpOn(t *testing.T) {
-	r := newRegion(t)
-	stop := r.relay("r1", nil, func(*Options) {})
-	defer func() { stop() }()
-	creds := r.credentials(transport.RoleAgent, "evil")
-	first := r.call(creds, 5, custody.Term{Epoch: 1, Session: 1})
-	second := r.call(creds, 5, custody.Term{Epoch: 1, Session: 2})
-	if first.refused != nil || second.refused == nil {
-		t.Fatal("not the second one is refused")
+	none := func(*event.Batch) {}
+	twice := func(r *region, mine *transport.Credentials) *caller {
+		r.call(mine, 5, custody.Term{Epoch: 1, Session: 1})
+		return r.call(mine, 5, custody.Term{Epoch: 1, Session: 2})
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	var sender sync.WaitGroup
-	sender.Go(func() {
-		for seq := uint64(1); ; seq++ {
-			if second.s.SendControl(ctx, wire.Encode(&wire.Vouch{Lane: event.Bulk, Seq: seq})) != nil {
-				return
+	for name, c := range map[string]struct {
+		refused func(r *region, mine *transport.Credentials) *caller
+		batches int // that may be logged
+		goesOn  bool
+	}{
+		"at open, and stays": {twice, 0, false},
+		"at open":            {twice, 0, true},
+		"for a later message": {func(r *region, mine *transport.Credentials) *caller {
+			c := r.call(mine, 5, custody.Term{Epoch: 1, Session: 1})
+			c.next = 7
+			c.send(c.batch("eu/evil", 3, none))
+			return c
+		}, 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRegion(t)
+			stop := r.relay("r1", nil, func(*Options) {})
+			defer func() { stop() }()
+			evil := c.refused(r, r.credentials(transport.RoleAgent, "evil"))
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			var sender sync.WaitGroup
+			if c.goesOn {
+				sender.Go(func() {
+					for seq := uint64(1); evil.s.SendControl(ctx, wire.Encode(&wire.Vouch{Lane: event.Bulk, Seq: seq})) == nil; seq++ {
+					}
+				})
+				sender.Go(func() {
+					for evil.s.Send(ctx, transport.LaneBulk, wire.Encode(evil.batch("eu/evil", 10, none))) == nil {
+					}
+				})
 			}
-		}
-	})
-	sender.Go(func() {
-		for {
-			m := wire.Encode(second.batch("eu/evil", 10, func(*event.Batch) {}))
-			if second.s.Send(ctx, transport.LaneBulk, m) != nil {
-				return
+			select {
+			case <-evil.s.Done():
+			case <-ctx.Done():
+				t.Error("the session goes on")
 			}
-		}
-	})
-	sender.Wait()
-	if ctx.Err() != nil {
-		t.Error("the session goes on")
-	}
-	if err := first.s.Err(); err != nil {
-		t.Errorf("the first session ended: %v", err)
-	}
-	stop()
-	if n := r.logged("r1", recBatch) + r.logged("r1", recVouch); n != 0 {
-		t.Errorf("%d records of a child that was refused are in the log", n)
+			cancel()
+			sender.Wait()
+			stop()
+			if n := r.logged("r1", recBatch); n > c.batches {
+				t.Errorf("%d batches of a child that was refused are in the log", n)
+			}
+			if n := r.logged("r1", recVouch); n > 16 { // some before the refusal
+				t.Errorf("%d vouches of a child that was refused are in the log", n)
+			}
+		})
 	}
 }
 
@@ -285,7 +300,7 @@ func TestControlChannelHasAQuota(t *testing.T) {
 	if n := dropped("frequent"); n < 25 {
 		t.Errorf("of 50 statuses at once %v are too frequent", n)
 	}
-	r.until("the log names who sends too much", func() bool { return strings.Contains(log.String(), "too large\" child=eu/evil") })
+	r.until("the log names who sends too much", func() bool { return strings.Contains(log.String(), "too large\" node=eu/r1 child=eu/evil") })
 	if err := c.s.Err(); err != nil {
 		t.Errorf("the session ended: %v", err)
 	}
