@@ -71,6 +71,8 @@ func (r *Relay) serveLower(run context.Context, s *transport.Session) {
 	defer cancel()
 	l := &lower{r: r, s: s, peer: s.Peer(), out: make(chan transport.Message, lowerQueue), room: make(chan struct{}, 1), behind: cancel}
 	if err := r.upstream.join(l); err != nil {
+		r.count.refused.WithLabelValues("crowd").Inc()
+		r.log.Warn("relay below refused", "child", l.peer.String(), "address", s.RemoteAddr().String(), "error", err)
 		s.Close(err.Error())
 		return
 	}

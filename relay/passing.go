@@ -82,6 +82,15 @@ func (u *upstream) join(l *lower) error {
 	if u.below.closed || len(u.below.relays) >= maxLowers {
 		return fmt.Errorf("this relay stops, or has the %d relays it may", maxLowers)
 	}
+	same := 0
+	for _, x := range u.below.relays {
+		if x.peer.Node() == l.peer.Node() {
+			same++
+		}
+	}
+	if same >= maxOfNode {
+		return fmt.Errorf("%s has the %d sessions that a node may have here", l.peer.Node(), maxOfNode)
+	}
 	u.below.relays = append(u.below.relays, l)
 	l.tell(wire.Encode(u.standing()))
 	return nil

@@ -53,6 +53,7 @@ type Relay struct {
 
 	mu       sync.Mutex
 	sessions map[uint64]*child // with units open or about to
+	nodes    map[string]int    // sessions of each node that are to stay; no zeros
 	next     uint64            // number of the last session of this process: recStart ended all others
 	reports  map[string]report // by agent
 	reported int               // bytes of these, as they came; at most maxReported
@@ -68,7 +69,7 @@ func New(o Options) (_ *Relay, err error) {
 	}
 	r := &Relay{opts: o, name: o.Credentials.Identity().Node(), count: newMetrics(o.Registerer),
 		credit: newPool(transport.Credit(o.CreditPool)), twice: ops.Seldom{Every: time.Minute}, large: ops.Seldom{Every: time.Minute},
-		sessions: map[uint64]*child{}, reports: map[string]report{}}
+		sessions: map[uint64]*child{}, nodes: map[string]int{}, reports: map[string]report{}}
 	r.log = o.Logger.With("node", r.name)
 	r.upstream = newUpstream(r)
 	defer func() {

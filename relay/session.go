@@ -26,6 +26,7 @@ type child struct {
 	vouches  vouches
 	granted  [transport.Lanes]chan grant
 	opened   atomic.Bool        // it has its units open, or is about to
+	leaving  bool               // it has no place among its node's sessions any more; Relay.mu's
 	logged   bool               // the log knows that it wanted to; of the goroutine that listens
 	reported time.Time          // when its last status was taken; of the same
 	behind   context.CancelFunc // ends the session of a child that does not take what is said
@@ -59,8 +60,10 @@ const (
 	// farewell is how long an agent has to act on a refusal and to leave by
 	// itself: closing at once could take the refusal from it.
 	farewell = time.Second
-	// maxSessions bounds the children of one relay.
+	// maxSessions bounds the children of one relay, and maxOfNode those of one
+	// node: a parent's session, a standby's, and one more while it moves.
 	maxSessions = 16384
+	maxOfNode   = 3
 )
 
 func (r *Relay) accept(ctx context.Context) error {
@@ -79,29 +82,64 @@ func (r *Relay) accept(ctx context.Context) error {
 			all.Go(func() { r.serveLower(ctx, s) })
 			continue
 		}
-		c := r.enroll(s)
-		if c == nil {
-			s.Close("this relay has all the children it may")
+		c, oldest, err := r.enroll(s)
+		if oldest != nil {
+			// It may take its time to leave, and others wait.
+			all.Go(func() { oldest.s.Close("a newer session of this node needs the place") })
+		}
+		if err != nil {
+			r.count.refused.WithLabelValues("crowd").Inc()
+			r.log.Warn("child refused", "child", s.Peer().Node(), "address", s.RemoteAddr().String(), "error", err)
+			all.Go(func() { s.Close(err.Error()) })
 			continue
 		}
 		all.Go(func() { r.serve(ctx, c) })
 	}
 }
 
-func (r *Relay) enroll(s *transport.Session) *child {
+// enroll takes a session in. If its node has all that it may, the oldest one
+// without units is to make room.
+func (r *Relay) enroll(s *transport.Session) (c, oldest *child, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed || len(r.sessions) >= maxSessions {
-		return nil
+		return nil, nil, errors.New("this relay has all the children it may")
+	}
+	node := s.Peer().Node()
+	if r.nodes[node] >= maxOfNode {
+		for _, x := range r.sessions {
+			if x.s.Peer().Node() == node && !x.leaving && !x.opened.Load() && (oldest == nil || x.id < oldest.id) {
+				oldest = x
+			}
+		}
+		if oldest == nil {
+			return nil, nil, fmt.Errorf("%s has its units open in the %d sessions that a node may have here", node, maxOfNode)
+		}
+		r.leaveLocked(oldest)
+		r.log.Warn("oldest session ends: its node opens more than it needs", "child", node, "address", oldest.s.RemoteAddr().String(),
+			"new_address", s.RemoteAddr().String(), "most", maxOfNode)
 	}
 	r.next++
-	c := &child{id: r.next, s: s, out: make(chan journal.Output, childQueue)}
+	c = &child{id: r.next, s: s, out: make(chan journal.Output, childQueue)}
 	c.vouches.wake = make(chan struct{}, 1)
 	for lane := range c.granted {
 		c.granted[lane] = make(chan grant, grantQueue)
 	}
 	r.sessions[c.id] = c
-	return c
+	r.nodes[node]++
+	return c, oldest, nil
+}
+
+// leaveLocked gives up a session's place among those of its node, once.
+func (r *Relay) leaveLocked(c *child) {
+	if c.leaving {
+		return
+	}
+	c.leaving = true
+	node := c.s.Peer().Node()
+	if r.nodes[node]--; r.nodes[node] == 0 {
+		delete(r.nodes, node)
+	}
 }
 
 func (r *Relay) closeSessions(reason string) {
@@ -112,9 +150,11 @@ func (r *Relay) closeSessions(reason string) {
 		list = append(list, c)
 	}
 	r.mu.Unlock()
+	var all sync.WaitGroup // each may take its time to leave
 	for _, c := range list {
-		c.s.Close(reason)
+		all.Go(func() { c.s.Close(reason) })
 	}
+	all.Wait()
 }
 
 // serve runs one session until it is over.
@@ -136,6 +176,7 @@ func (r *Relay) serve(run context.Context, c *child) {
 	parts.Wait()
 	r.mu.Lock()
 	delete(r.sessions, c.id)
+	r.leaveLocked(c)
 	r.mu.Unlock()
 	if c.logged {
 		if err := r.close(c.id); err != nil && !errors.Is(err, wal.ErrFull) {
