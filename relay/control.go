@@ -74,10 +74,7 @@ func (c *child) vouch(body []byte) error {
 	}
 	if n := &c.vouches.newest[v.Lane]; v.Seq > n.Load() { // nobody else stores
 		n.Store(v.Seq)
-		select {
-		case c.vouches.wake <- struct{}{}:
-		default:
-		}
+		nudge(c.vouches.wake)
 	}
 	return nil
 }

@@ -160,15 +160,76 @@ func TestANodeHasAFewSessions(t *testing.T) {
 	})
 }
 
+// Children that do not listen do not keep a directory from those who do.
+func TestMuteChildrenDelayNoDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegion(t)
+		stop := r.relay("r1", nil, func(*Options) {})
+		defer stop()
+		time.Sleep(timeGrace)
+		var all []*transport.Session
+		for n := range 10 {
+			name := fmt.Sprint("a", n)
+			o := transport.DefaultOptions()
+			o.Credentials, o.Network = r.credentials(transport.RoleAgent, name), r.net.Host(name)
+			s, err := transport.Dial(t.Context(), "r1:7000", transport.Hello{Term: custody.Term{Epoch: 1, Session: 1}}, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close("test over")
+			all = append(all, s)
+		}
+		time.Sleep(time.Second)
+		heard := func(s *transport.Session) {
+			t.Helper()
+			for {
+				m, err := s.ReceiveControl(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if m.Kind == wire.KindDirectory {
+					return
+				}
+			}
+		}
+		heard(all[5])
+		r.made.mu.Lock()
+		var mute []*transport.Session
+		for _, c := range r.made.sessions {
+			if c.s.Peer().Name != "a5" {
+				mute = append(mute, c.s)
+			}
+		}
+		r.made.mu.Unlock()
+		for _, s := range mute {
+			for full := false; !full; {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+				full = s.SendControl(ctx, transport.Message{Kind: 0xee, Body: make([]byte, 64<<10)}) != nil
+				cancel()
+			}
+		}
+		for range 20 {
+			began := time.Now()
+			r.made.tellNews()
+			heard(all[5])
+			if took := time.Since(began); took >= time.Second {
+				t.Fatalf("a child that listens waits %s for its directory", took)
+			}
+		}
+	})
+}
+
 // region is a relay and the means to make agents, in virtual time.
 type region struct {
 	t   testing.TB
 	dir string
 	net *transport.Memory
+
+	made *Relay // the last one
 }
 
 func newRegion(t *testing.T) *region {
-	r := &region{t, t.TempDir(), transport.NewMemory()}
+	r := &region{t: t, dir: t.TempDir(), net: transport.NewMemory()}
 	r.init()
 	return r
 }
@@ -209,6 +270,7 @@ func (r *region) relay(name string, reg prometheus.Registerer, change func(*Opti
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.made = x
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- x.Run(ctx) }()

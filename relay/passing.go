@@ -145,14 +145,13 @@ func (u *upstream) isAbove(node string) bool {
 	return slices.Contains(u.path, node)
 }
 
-// sessionsBelow are those of all relays below.
-func (u *upstream) sessionsBelow() (list []*transport.Session) {
+// newsBelow lets all relays below hear of another directory.
+func (u *upstream) newsBelow() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, l := range u.below.relays {
-		list = append(list, l.s)
+		nudge(l.news)
 	}
-	return list
 }
 
 // nodesBelow are the relays below and their agents, by their own words.

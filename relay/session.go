@@ -24,6 +24,7 @@ type child struct {
 	s        *transport.Session
 	out      chan journal.Output // what the core says to it
 	vouches  vouches
+	news     chan struct{} // capacity 1: there is another directory
 	granted  [transport.Lanes]chan grant
 	opened   atomic.Bool        // it has its units open, or is about to
 	leaving  bool               // it has no place among its node's sessions any more; Relay.mu's
@@ -120,7 +121,7 @@ func (r *Relay) enroll(s *transport.Session) (c, oldest *child, err error) {
 			"new_address", s.RemoteAddr().String(), "most", maxOfNode)
 	}
 	r.next++
-	c = &child{id: r.next, s: s, out: make(chan journal.Output, childQueue)}
+	c = &child{id: r.next, s: s, out: make(chan journal.Output, childQueue), news: make(chan struct{}, 1)}
 	c.vouches.wake = make(chan struct{}, 1)
 	for lane := range c.granted {
 		c.granted[lane] = make(chan grant, grantQueue)
@@ -169,7 +170,7 @@ func (r *Relay) serve(run context.Context, c *child) {
 		parts.Go(func() { r.grants(ctx, c, lane) })
 		parts.Go(func() { r.batches(ctx, c, lane) })
 	}
-	r.sendDirectory(ctx, c.s)
+	nudge(c.news)
 	r.listenTo(ctx, c)
 	c.s.Close("over")
 	cancel()
@@ -313,6 +314,10 @@ func (r *Relay) talk(ctx context.Context, c *child) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-c.news:
+			if r.sendDirectory(ctx, c.s) != nil {
+				return
+			}
 		case o := <-c.out:
 			if o.Kind == wire.KindRefused {
 				r.noteRefusal(c, o.Body)
@@ -350,6 +355,9 @@ func (r *Relay) deliver(outs []journal.Output) {
 		r.mu.Unlock()
 		if c == nil {
 			continue
+		}
+		if o.Kind == outHangUp {
+			time.AfterFunc(2*farewell, c.behind) // also if it does not listen to what comes before
 		}
 		select {
 		case c.out <- o:

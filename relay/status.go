@@ -133,15 +133,7 @@ func (r *Relay) housekeeping(ctx context.Context) error {
 			r.upstream.sendStatus()
 			_ = r.upstream.divide() // a log that takes nothing has said so
 		case <-changes:
-			list := r.upstream.sessionsBelow()
-			r.mu.Lock()
-			for _, c := range r.sessions {
-				list = append(list, c.s)
-			}
-			r.mu.Unlock()
-			for _, s := range list {
-				r.sendDirectory(ctx, s)
-			}
+			r.tellNews()
 		}
 	}
 }
@@ -162,12 +154,30 @@ func (r *Relay) directory() wire.Directory {
 	return d
 }
 
-// sendDirectory tells a child which relays it may choose from.
-func (r *Relay) sendDirectory(ctx context.Context, s *transport.Session) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
+// tellNews lets all children hear of another directory.
+func (r *Relay) tellNews() {
+	r.upstream.newsBelow()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.sessions {
+		nudge(c.news)
+	}
+}
+
+// sendDirectory tells a child which relays it may choose from. It is for the
+// goroutine that talks to this child: it waits for as long as the child does
+// not listen, and what is news meanwhile becomes one directory.
+func (r *Relay) sendDirectory(ctx context.Context, s *transport.Session) error {
 	d := r.directory()
-	_ = s.SendControl(ctx, wire.Encode(&d))
+	return s.SendControl(ctx, wire.Encode(&d))
+}
+
+// nudge puts a value into a channel of capacity 1 unless there is one.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 var errCutOff = errors.New("no root is connected: events are durable here and settle later")

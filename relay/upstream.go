@@ -56,10 +56,7 @@ func (u *upstream) put(o journal.Output) {
 }
 
 func (u *upstream) nudge() {
-	select {
-	case u.wake <- struct{}{}:
-	default:
-	}
+	nudge(u.wake)
 }
 
 // serve uses one session with a parent. A root is what it is; a relay says
