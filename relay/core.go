@@ -97,7 +97,10 @@ type core struct {
 	seen func(u event.Unit, e *event.Event, point int64)
 	// found is told every finding, likewise.
 	found func(f *anomaly.Finding)
-	err   error // what made stepping impossible; Step returns it
+	// lost is told every finding that the root will not have, likewise, and
+	// whether a provisional incident is made of it.
+	lost func(provisional bool)
+	err  error // what made stepping impossible; Step returns it
 }
 
 // session is an agent's session that has its units open.

@@ -42,10 +42,11 @@ type Relay struct {
 
 	reckoned Reckoning // set once, by New
 
-	credit  *pool
-	twice   ops.Seldom  // of log lines about one WAL id in two live sessions
-	large   ops.Seldom  // of log lines about statuses that are too large
-	crowded atomic.Bool // more batches wait for settlement than memory is meant for
+	credit   *pool
+	twice    ops.Seldom    // of log lines about one WAL id in two live sessions
+	large    ops.Seldom    // of log lines about statuses that are too large
+	lostHeld atomic.Uint64 // findings of provisional incidents that no root will have
+	crowded  atomic.Bool   // more batches wait for settlement than memory is meant for
 
 	owing      sync.Mutex // before mu
 	owed       debts
@@ -135,7 +136,10 @@ func (r *Relay) openJournal(dir string) error {
 	changed, first := false, false
 	j.View(func(journal.Core) {
 		changed, first = !bytes.Equal(c.config, config), c.config == nil
-		c.seen, c.found = r.seen, r.found
+		c.seen, c.found, c.lost = r.seen, r.found, r.lost
+		if len(c.local.set.Incidents()) > 0 {
+			r.lostHeld.Store(c.dropped) // some may be of these incidents
+		}
 		r.reckoned = Reckon(Core{c}, r.clock.Boot(), r.clock.Mono())
 	})
 	if changed {
@@ -317,5 +321,12 @@ func (r *Relay) found(f *anomaly.Finding) {
 	if r.tap.Watched() {
 		r.tap.Publish(tap.Item{Node: r.name, What: "finding", Time: tap.Time(f.Point), Entity: f.Series.Entity,
 			Signal: f.Series.Signal, Severity: int(f.Severity), Peer: f.Peer, Text: f.Detector + ": " + f.Summary})
+	}
+}
+
+func (r *Relay) lost(provisional bool) {
+	r.count.lost.Inc()
+	if provisional {
+		r.lostHeld.Add(1)
 	}
 }

@@ -340,6 +340,12 @@ func (r *Relay) talk(ctx context.Context, c *child) {
 
 // deliver takes what the core says, once it is on disk.
 func (r *Relay) deliver(outs []journal.Output) {
+	lost, over := r.lostHeld.Load(), false
+	defer func() {
+		if over {
+			r.lostHeld.Add(-lost)
+		}
+	}()
 	for _, o := range outs {
 		to, id := Address(o)
 		switch to {
@@ -347,7 +353,7 @@ func (r *Relay) deliver(outs []journal.Output) {
 			r.upstream.put(o)
 			continue
 		case ToOperators:
-			r.announce(o.Body)
+			over = r.announce(o.Body, lost) || over
 			continue
 		}
 		r.mu.Lock()
