@@ -203,6 +203,7 @@ func start(opts Options, v *survey, rec *Recovery) (_ *Log, _ *writer, err error
 	if err := l.makeRoom(); err != nil {
 		return nil, nil, err
 	}
+	l.weigh()
 	l.metrics.segments.Set(float64(len(l.segs)))
 	l.metrics.size.Set(float64(l.sizeLocked()))
 	return l, w, nil

@@ -38,10 +38,18 @@ func (l *Log) Over() error {
 }
 
 func (l *Log) overLocked() error {
-	if size := l.sizeLocked(); l.opts.MaxBytes != 0 && size > l.opts.MaxBytes {
-		return fmt.Errorf("%w: segments take %d bytes, the limit is %d", ErrFull, size, l.opts.MaxBytes)
+	if l.over == 0 {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w: segments take %d bytes more than the limit of %d", ErrFull, l.over, l.opts.MaxBytes)
+}
+
+// weigh compares the segments with the limit: only Open exceeds it, and only a
+// trim helps.
+func (l *Log) weigh() {
+	if l.opts.MaxBytes != 0 {
+		l.over = max(0, l.sizeLocked()-l.opts.MaxBytes)
+	}
 }
 
 // Spare returns nil while an append of n bytes leaves one part-th of a segment
@@ -56,7 +64,7 @@ func (l *Log) Spare(n int, part int64) error {
 			return err
 		}
 		following := l.place.switched != 0 // next is this segment, until the writer has followed
-		if l.place.off+frameSize(n) <= l.place.size-l.place.size/part || l.next != nil && !following {
+		if l.freeLocked(frameSize(n)) >= l.place.size/part || l.next != nil && !following {
 			return nil
 		}
 		if !following {
@@ -69,11 +77,14 @@ func (l *Log) Spare(n int, part int64) error {
 	}
 }
 
+// freeLocked is what a frame of this size leaves free in the segment.
+func (l *Log) freeLocked(size int64) int64 { return l.place.size - trailer - l.place.off - size }
+
 // makeRoom prepares the next segment for a log that was found full, although
 // that exceeds the limit. A disk without room is none of its errors: the log
 // is as full as it was.
 func (l *Log) makeRoom() error {
-	if l.next != nil || l.place.off <= l.place.size-l.place.size/openingPart || l.opts.MaxBytes == 0 {
+	if l.next != nil || l.freeLocked(0) >= l.place.size/openingPart || l.opts.MaxBytes == 0 {
 		return nil
 	}
 	p, err := l.newSegment(l.followingLocked())
