@@ -250,6 +250,9 @@ func (c *core) report(fs []anomaly.Finding) {
 			c.pending = append(c.pending, *f)
 		}
 		if len(c.pending) > maxPendingFindings {
+			if c.lost != nil {
+				c.lost(c.local.holds(c.pending[:1]))
+			}
 			c.pending = slices.Delete(c.pending, 0, 1)
 			c.dropped++
 		}

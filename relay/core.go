@@ -18,7 +18,7 @@ import (
 )
 
 // logicVersion rises whenever the same records may give other outputs.
-const logicVersion = 3
+const logicVersion = 4
 
 // Bounds of the core.
 const (
@@ -97,7 +97,10 @@ type core struct {
 	seen func(u event.Unit, e *event.Event, point int64)
 	// found is told every finding, likewise.
 	found func(f *anomaly.Finding)
-	err   error // what made stepping impossible; Step returns it
+	// lost is told every finding that the root will not have, likewise, and
+	// whether a provisional incident is made of it.
+	lost func(provisional bool)
+	err  error // what made stepping impossible; Step returns it
 }
 
 // session is an agent's session that has its units open.
@@ -293,6 +296,29 @@ func (c *core) tick(body []byte) error {
 // first hears of root time, makes everything due: nothing waits until time has
 // caught up.
 func (c *core) due(last, every int64) bool { return c.now < last || c.now-last >= every }
+
+// frees reports whether a tick would move something by which the log can be
+// trimmed: a section that is cut while none of its unit waits for an answer, so
+// that each such tick is followed by a word of the root, or a wait that ends.
+// And whether the root could be asked after what another relay has.
+func (c *core) frees(now int64) (moves, asks bool) {
+	if !c.up {
+		return false, false
+	}
+	due := func(last, every int64) bool { return now < last || now-last >= every }
+	for _, u := range c.units {
+		if len(u.intake.Held) == 0 {
+			continue
+		}
+		moves = moves || u.patient && due(u.openedAt, claimPatience) ||
+			u.inFlight == 0 && due(u.lastCut, c.pace.every()) && len(u.intake.Section(1)) > 0
+		asks = asks || u.intake.Fenced && due(c.asked, askEvery)
+	}
+	return moves, asks
+}
+
+// rested reports whether a start would change nothing.
+func (c *core) rested(name string) bool { return c.name == name && len(c.sessions) == 0 && !c.up }
 
 // inquire asks the root about units that were handed over to another relay
 // while batches of them are still here: they are kept until settled.

@@ -28,6 +28,7 @@ func (c *core) open(body []byte) error {
 	m := &o.Open
 	refuse := func(code string, known custody.Term, err error) error {
 		c.tell(o.Session, &wire.Refused{WAL: m.WAL, Term: m.Term, Code: code, Reason: err.Error(), Known: known})
+		c.say(journal.Output{To: toSession(o.Session), Kind: outHangUp, Body: []byte(err.Error())})
 		return nil
 	}
 	if u := c.units[event.Unit{Origin: o.Origin, WAL: m.WAL, Lane: event.Critical}]; u != nil && u.session != 0 {

@@ -93,8 +93,23 @@ func UplinkRecord(up bool) Record {
 }
 
 // Sheds reports whether a record brings data: it is refused while space is
-// short; see journal.Options.
+// short.
 func Sheds(kind uint8) bool { return kind == recOpen || kind == recBatch }
+
+// rank is what a record is worth when the log is short of room. A close is
+// among what lets it be trimmed: batches that no disk vouched for go with the
+// session, and there is at most one for each session that was let in.
+func rank(kind uint8) journal.Rank {
+	switch kind {
+	case recOpen, recBatch:
+		return journal.Data
+	case recVouch, recTick, recClock, recGrant:
+		return journal.Upkeep
+	case recStart, recConfig:
+		return journal.Last
+	}
+	return journal.Vital
+}
 
 // Addressee is whom an output is for.
 type Addressee uint8

@@ -28,6 +28,7 @@ type lower struct {
 	peer   transport.Identity
 	out    chan transport.Message // answers, and word of the uplink
 	room   chan struct{}          // capacity 1: queued fell
+	news   chan struct{}          // capacity 1: there is another directory
 	behind context.CancelFunc     // ends the session of one that does not take its answers
 
 	// Guarded by upstream's lock.
@@ -69,14 +70,17 @@ func (r *Relay) admit(peer transport.Identity, _ transport.Hello) error {
 func (r *Relay) serveLower(run context.Context, s *transport.Session) {
 	ctx, cancel := context.WithCancel(run)
 	defer cancel()
-	l := &lower{r: r, s: s, peer: s.Peer(), out: make(chan transport.Message, lowerQueue), room: make(chan struct{}, 1), behind: cancel}
+	l := &lower{r: r, s: s, peer: s.Peer(), out: make(chan transport.Message, lowerQueue), room: make(chan struct{}, 1),
+		news: make(chan struct{}, 1), behind: cancel}
 	if err := r.upstream.join(l); err != nil {
+		r.count.refused.WithLabelValues("crowd").Inc()
+		r.log.Warn("relay below refused", "child", l.peer.String(), "address", s.RemoteAddr().String(), "error", err)
 		s.Close(err.Error())
 		return
 	}
 	var talker sync.WaitGroup
+	nudge(l.news)
 	talker.Go(func() { l.talk(ctx) })
-	r.sendDirectory(ctx, s)
 	reason := "over"
 	if err := l.listen(ctx); err != nil {
 		r.count.refused.WithLabelValues(label(err)).Inc()
@@ -252,10 +256,7 @@ func (l *lower) tell(m transport.Message) {
 // release makes room for further messages. Upstream's lock is held.
 func (l *lower) release(n int) {
 	l.queued -= n
-	select {
-	case l.room <- struct{}{}:
-	default:
-	}
+	nudge(l.room)
 }
 
 func (l *lower) talk(ctx context.Context) {
@@ -263,6 +264,10 @@ func (l *lower) talk(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-l.news:
+			if l.r.sendDirectory(ctx, l.s) != nil {
+				return
+			}
 		case m := <-l.out:
 			if l.s.SendControl(ctx, m) != nil {
 				return

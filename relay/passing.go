@@ -82,6 +82,15 @@ func (u *upstream) join(l *lower) error {
 	if u.below.closed || len(u.below.relays) >= maxLowers {
 		return fmt.Errorf("this relay stops, or has the %d relays it may", maxLowers)
 	}
+	same := 0
+	for _, x := range u.below.relays {
+		if x.peer.Node() == l.peer.Node() {
+			same++
+		}
+	}
+	if same >= maxOfNode {
+		return fmt.Errorf("%s has the %d sessions that a node may have here", l.peer.Node(), maxOfNode)
+	}
 	u.below.relays = append(u.below.relays, l)
 	l.tell(wire.Encode(u.standing()))
 	return nil
@@ -136,14 +145,13 @@ func (u *upstream) isAbove(node string) bool {
 	return slices.Contains(u.path, node)
 }
 
-// sessionsBelow are those of all relays below.
-func (u *upstream) sessionsBelow() (list []*transport.Session) {
+// newsBelow lets all relays below hear of another directory.
+func (u *upstream) newsBelow() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, l := range u.below.relays {
-		list = append(list, l.s)
+		nudge(l.news)
 	}
-	return list
 }
 
 // nodesBelow are the relays below and their agents, by their own words.

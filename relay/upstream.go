@@ -14,6 +14,7 @@ import (
 	"pando/transport"
 	"pando/tree/journal"
 	"pando/tree/wire"
+	"pando/wal"
 )
 
 // upstream carries what the core says to the root, and the answers back into
@@ -30,6 +31,14 @@ type upstream struct {
 	pool  uint64        // bytes a second of bulk, as granted; 0: nobody has said
 	own   uint64        // of these, what the core was told
 	wake  chan struct{} // capacity 1
+
+	word sync.Mutex // before mu: of whoever tells the core of the root and its grant
+	said bool       // there is one, as the core was told last; the word's
+	owes bool       // the core was not told of own: the log was short of room
+
+	// Of the goroutine that uses the sessions.
+	flaps   time.Duration // how long a root has to wait that comes back to a full log
+	flapped time.Time     // when the last one came back to one
 }
 
 func newUpstream(r *Relay) *upstream {
@@ -47,10 +56,7 @@ func (u *upstream) put(o journal.Output) {
 }
 
 func (u *upstream) nudge() {
-	select {
-	case u.wake <- struct{}{}:
-	default:
-	}
+	nudge(u.wake)
 }
 
 // serve uses one session with a parent. A root is what it is; a relay says
@@ -65,6 +71,7 @@ func (u *upstream) serve(ctx context.Context, s *transport.Session) {
 		above.Life = 0
 		err = s.SendControl(ctx, wire.Encode(&wire.Uplink{}))
 	}
+	u.restrain(ctx, s.Done())
 	if err = errors.Join(err, u.stand(parent.Node(), above)); err != nil {
 		s.Close(err.Error())
 	}
@@ -79,7 +86,7 @@ func (u *upstream) serve(ctx context.Context, s *transport.Session) {
 			break
 		}
 		if m.Kind == wire.KindUplink && parent.Role == transport.RoleRelay {
-			above, err = u.hear(parent.Node(), above, m.Body)
+			above, err = u.hear(ctx, s, above, m.Body)
 		} else {
 			err = u.answer(m)
 		}
@@ -96,7 +103,8 @@ func (u *upstream) serve(ctx context.Context, s *transport.Session) {
 }
 
 // hear takes a parent's word on how it is connected upwards.
-func (u *upstream) hear(parent string, last *wire.Uplink, body []byte) (*wire.Uplink, error) {
+func (u *upstream) hear(ctx context.Context, s *transport.Session, last *wire.Uplink, body []byte) (*wire.Uplink, error) {
+	parent := s.Peer().Node()
 	m := &wire.Uplink{}
 	if err := wire.Decode(body, m); err != nil {
 		return last, err
@@ -112,18 +120,23 @@ func (u *upstream) hear(parent string, last *wire.Uplink, body []byte) (*wire.Up
 		u.r.count.refused.WithLabelValues("loop").Inc()
 		return last, fmt.Errorf("%w: %d nodes are above %s", errLoop, len(m.Path), parent)
 	}
+	if m.Life != 0 {
+		u.restrain(ctx, s.Done())
+	}
 	return m, u.stand(parent, m)
 }
 
 // stand takes note of how this relay is connected upwards, and tells the core
 // and the relays below. Whatever had no answer is forgotten: who said it says
-// it again. Without a parent, above is nil.
+// it again. Without a parent, above is nil. That the root went is said later
+// if the log is short of room: the next one that comes says as much.
 func (u *upstream) stand(parent string, above *wire.Uplink) error {
+	u.word.Lock()
+	defer u.word.Unlock()
 	u.mu.Lock()
-	was := u.out.live
 	u.below.reset()
 	u.out.Close()
-	u.path, u.pool, u.own = nil, 0, 0
+	u.path, u.pool, u.own, u.owes = nil, 0, 0, false
 	if above != nil {
 		u.path = append([]string{parent}, above.Path...)
 	}
@@ -135,11 +148,17 @@ func (u *upstream) stand(parent string, above *wire.Uplink) error {
 	u.tellBelow()
 	u.mu.Unlock()
 	u.r.up.SetRooted(up)
-	if !up && !was {
+	switch {
+	case up:
+		return u.sayLocked(true, journal.Vital)
+	case !u.said:
 		return nil
 	}
-	rec := UplinkRecord(up)
-	return u.record(rec.Kind, rec.Body)
+	err := u.sayLocked(false, journal.Upkeep)
+	if errors.Is(err, wal.ErrFull) {
+		return nil
+	}
+	return err
 }
 
 // send sends what waits, whenever it may.
