@@ -48,7 +48,7 @@ func TestCutOffRegionHasProvisionalIncidents(t *testing.T) {
 	if len(told) == 0 || named != 1 {
 		t.Fatalf("%d findings and %d ids are told to the root", len(told), named)
 	}
-	b.do(recReceived, encodeReceipts(told))
+	b.do(recReceived, (&received{Findings: told}).encode())
 	if left := b.core.local.set.Freeze().Summaries(); len(left) != 0 {
 		t.Errorf("the root has all, still provisional: %+v", left)
 	}
