@@ -225,7 +225,7 @@ func (c *core) uplink(up bool) {
 	for i := range c.pending {
 		c.sayFinding(&c.pending[i])
 	}
-	c.handOver()
+	c.handOver(c.local.named())
 }
 
 // report keeps findings until the root has them, and says them. Without a root
@@ -235,9 +235,6 @@ func (c *core) report(fs []anomaly.Finding) {
 		return
 	}
 	c.pace.suspect(fs, c.now)
-	if !c.up || c.local.holds(fs) {
-		c.suspect(fs)
-	}
 	for i := range fs {
 		f := &fs[i]
 		if c.found != nil {
@@ -257,6 +254,9 @@ func (c *core) report(fs []anomaly.Finding) {
 			c.sayFinding(f)
 		}
 	}
+	if !c.up || c.local.holds(fs) {
+		c.suspect(fs) // names go behind what they are made of
+	}
 }
 
 func (c *core) sayFinding(f *anomaly.Finding) {
@@ -273,6 +273,9 @@ func (c *core) received(body []byte) error {
 	c.flights.taught -= min(c.flights.taught, m.Taught)
 	for _, x := range m.Findings {
 		c.pending = slices.DeleteFunc(c.pending, func(p anomaly.Finding) bool { return p.ID == x.ID && p.Revision <= x.Revision })
+	}
+	for _, id := range m.Named {
+		c.local.told(id)
 	}
 	if err := c.admit(); err != nil {
 		return err

@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -196,6 +197,29 @@ func TestSectionsWaitForWhatTheyTaught(t *testing.T) {
 func idOf(m transport.Message) (uint64, error) {
 	r := pack.NewReader(m.Body)
 	return r.Uint("id", maxSeq), r.Err()
+}
+
+// Outgoing sends a name behind the findings that came before it, whenever its
+// sender wakes, and says with the answer that it has arrived.
+func TestNamesGoBehindTheirFindings(t *testing.T) {
+	u, _ := queue()
+	w := pack.NewWriter()
+	anomaly.AppendFinding(w, finding(1))
+	u.Put(journal.Output{Kind: outFinding, Body: w.Copy()})
+	first := u.Due()
+	w.Reset()
+	wire.AppendNamed(w, []wire.Named{{ID: "INC-A"}})
+	u.Put(journal.Output{Kind: outNamed, Body: w.Copy()})
+	if len(first) != 1 || len(u.Due()) != 0 {
+		t.Fatal("the name does not wait for the answer to the findings")
+	}
+	for n, want := range []received{{Findings: []receipt{{}}}, {Named: []string{"INC-A"}}} {
+		rec, due, err := u.Answer(wire.Encode(&wire.Done{ID: uint64(n + 1)}))
+		if got, _ := decodeReceived(rec.Body); !due || err != nil || len(got.Findings) != len(want.Findings) || !slices.Equal(got.Named, want.Named) {
+			t.Errorf("answer %d: %+v, due %t, %v", n, got, due, err)
+		}
+		u.Due()
+	}
 }
 
 // A relay below has a window of requests without an answer, and no more.
