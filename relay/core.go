@@ -29,6 +29,11 @@ const (
 	maxPendingFindings = 4096
 	// maxInFlight bounds the sections of one unit without an answer.
 	maxInFlight = 8
+	// maxFlying bounds the bytes of all sections of one lane without an answer,
+	// and maxTaught those of expectations, beyond one of each: what the shell
+	// keeps until it is sent. Units that have more to say line up.
+	maxFlying = 8 << 20
+	maxTaught = 8 << 20
 	// maxSection is the size in bytes beyond which a section of several batches
 	// is cut shorter. One batch's is below transport.MaxMessage whatever is in it.
 	maxSection = maxDigest
@@ -90,6 +95,7 @@ type core struct {
 	dropped  uint64 // findings beyond maxPendingFindings
 	local    *provisional
 	pace     pace
+	flights  flights
 
 	say func(journal.Output)
 	// seen is told every stepped event, for people who watch; it must not
@@ -286,6 +292,9 @@ func (c *core) tick(body []byte) error {
 			}
 		}
 		c.expect(u)
+	}
+	if err := c.admit(); err != nil {
+		return err
 	}
 	c.inquire()
 	return nil

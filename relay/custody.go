@@ -115,6 +115,7 @@ func (c *core) closeSession(id uint64) {
 // forget drops a unit of which nothing is left to keep here.
 func (c *core) forget(u *unit) {
 	if u.intake.Done() {
+		c.dismiss(u)
 		delete(c.units, u.id)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"pando/event"
+	"pando/incident"
 	"pando/internal/pack"
 	"pando/stream/anomaly"
 	"pando/tree/journal"
@@ -35,6 +36,9 @@ func (c Core) Extent() Extent {
 	}
 	return x
 }
+
+// Provisional lists the incidents that operators of this relay are shown.
+func (c Core) Provisional() []incident.Summary { return c.local.set.Freeze().Summaries() }
 
 // Config is the detectors' configuration as the log keeps it, or nil.
 func (c Core) Config() []byte { return c.config }

@@ -48,11 +48,14 @@ func TestDroppedFindingsAreNotSaidToBeCommitted(t *testing.T) {
 				for n := range 1 + c.extra {
 					core.report([]anomaly.Finding{found(maxPendingFindings+n, "app/z")})
 				}
-				var told []receipt
+				var told received
 				for _, x := range core.pending {
-					told = append(told, receipt{ID: x.ID, Revision: x.Revision})
+					told.Findings = append(told.Findings, receipt{ID: x.ID, Revision: x.Revision})
 				}
-				if err := core.received(encodeReceipts(told)); err != nil {
+				for _, n := range core.local.names {
+					told.Named = append(told.Named, n.ID)
+				}
+				if err := core.received(told.encode()); err != nil {
 					t.Fatal(err)
 				}
 			})

@@ -67,7 +67,7 @@ func (r *Relay) serveIncidents(mux *http.ServeMux) {
 		if !ok {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusNotFound)
-			status.WriteJSON(w, map[string]string{"error": q.PathValue("id") + ": no such incident at this relay: it knows those only that the roots have not committed"})
+			status.WriteJSON(w, map[string]string{"error": q.PathValue("id") + ": no such incident at this relay: it knows those only that the roots have not committed; ask a root, where an id that was given here leads to the incident"})
 			return
 		}
 		status.WriteJSON(w, d)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pando/event"
 	"pando/transport"
 	"pando/tree/status"
 	"pando/tree/wire"
@@ -37,7 +38,6 @@ type passed struct {
 	id    *uint64 // in m
 	was   uint64  // the id that it came with
 	size  int
-	sent  bool
 }
 
 // parcel is a digest of a relay below.
@@ -46,7 +46,6 @@ type parcel struct {
 	id         uint64
 	sections   [][]byte // not sent yet
 	left       int      // without a judgement
-	behind     *passed  // findings that came before it; nil: none
 	judgements []wire.Judgement
 }
 
@@ -70,8 +69,10 @@ func (b *below) reset() {
 	clear(b.passed)
 	clear(b.speaking)
 	for _, l := range b.relays {
-		l.parcels, l.requests, l.told, l.waiting, l.granted = nil, nil, nil, 0, 0
-		l.release(l.queued)
+		l.parcels, l.requests, l.waiting, l.granted = [event.Lanes][]*parcel{}, nil, 0, 0
+		for lane, n := range l.queued {
+			l.release(event.Lane(lane), n)
+		}
 	}
 }
 
@@ -175,9 +176,8 @@ func (b *below) passUp(out []transport.Message) []transport.Message {
 				b.speaking[p.relay] = true
 			}
 			l.requests = l.requests[1:]
-			l.release(p.size)
+			l.release(event.Critical, p.size)
 			l.waiting++
-			p.sent = true
 			b.last++
 			*p.id = passedIDs + b.last
 			b.passed[*p.id] = p

@@ -122,7 +122,7 @@ func (f *fullRelay) settle(done func() bool) {
 		if err := f.pulse(f.now); err != nil && !errors.Is(err, wal.ErrFull) {
 			f.t.Fatal(err)
 		}
-		for _, m := range f.upstream.due() {
+		for _, m := range append(f.upstream.due(event.Critical), f.upstream.due(event.Bulk)...) {
 			var a wire.Message
 			switch m.Kind {
 			case wire.KindClaim:

@@ -30,9 +30,11 @@ type unit struct {
 	positions map[place]event.Position
 	placed    int // bytes of the positions' names
 
-	urgent   bool // more than heartbeats was stepped and not cut
-	more     bool // the last section had no room for all that was stepped
-	inFlight int  // sections without an answer
+	urgent   bool  // more than heartbeats was stepped and not cut
+	more     bool  // the last section had no room for all that was stepped
+	inFlight int   // sections without an answer
+	sizes    []int // of these, in bytes
+	linedUp  bool  // stands in the line of flights; follows from that
 	lastCut  int64
 	patient  bool   // what came since the opening waits for the answer to the claim
 	openedAt int64  // root time of the opening
@@ -195,7 +197,7 @@ func (c *core) advance(u *unit) {
 		a.free()
 	}
 	c.tellAck(u)
-	if u.eager() && u.inFlight < maxInFlight {
+	if u.eager() {
 		if err := c.cut(u); err != nil {
 			c.fail(err)
 		}
@@ -294,11 +296,8 @@ func (c *core) tellAck(u *unit) {
 	c.tell(u.session, &ack)
 }
 
-// cut says the next section of a unit, if there is one to say.
-func (c *core) cut(u *unit) error {
-	if !c.up || u.inFlight >= maxInFlight {
-		return nil
-	}
+// section says the next section of a unit, if there is one to say.
+func (c *core) section(u *unit) error {
 	for limit := maxSpans; ; {
 		spans, err := c.fill(u, u.intake.Section(limit))
 		if err != nil || len(spans) == 0 {
@@ -320,7 +319,7 @@ func (c *core) cut(u *unit) error {
 		}
 		u.more = u.urgent
 		u.folded = u.intake.Cut
-		u.inFlight++
+		c.takeOff(u, len(body))
 		u.lastCut = c.now
 		c.teach(c.speaker(u)) // before what it was learnt from is settled
 		c.say(journal.Output{To: toRoot, Kind: outSection, Body: body})
@@ -382,7 +381,7 @@ func (c *core) speaker(u *unit) *unit {
 
 // expect sends up what was learned of an origin, when something was.
 func (c *core) expect(u *unit) {
-	if c.speaker(u) == u && c.due(u.expectAt, expectEvery) {
+	if c.speaker(u) == u && c.due(u.expectAt, expectEvery) && c.flights.taught < maxTaught {
 		c.teach(u)
 	}
 }
@@ -405,6 +404,7 @@ func (c *core) teach(u *unit) {
 		appendTerm(w, u.intake.Term)
 		known.Append(w)
 		if w.Len() <= maxExpect {
+			c.flights.taught += uint64(w.Len())
 			c.say(journal.Output{To: toRoot, Kind: outExpect, Body: w.Bytes()})
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"pando/event"
 	"pando/transport"
 	"pando/tree/journal"
 	"pando/tree/wire"
@@ -26,11 +27,11 @@ type upstream struct {
 	mu    sync.Mutex
 	out   Outgoing
 	below below
-	life  uint64        // counts the times that there was a root
-	path  []string      // nodes above, nearest first; a root at the end while there is one
-	pool  uint64        // bytes a second of bulk, as granted; 0: nobody has said
-	own   uint64        // of these, what the core was told
-	wake  chan struct{} // capacity 1
+	life  uint64                     // counts the times that there was a root
+	path  []string                   // nodes above, nearest first; a root at the end while there is one
+	pool  uint64                     // bytes a second of bulk, as granted; 0: nobody has said
+	own   uint64                     // of these, what the core was told
+	wake  [event.Lanes]chan struct{} // capacity 1
 
 	word sync.Mutex // before mu: of whoever tells the core of the root and its grant
 	said bool       // there is one, as the core was told last; the word's
@@ -42,7 +43,7 @@ type upstream struct {
 }
 
 func newUpstream(r *Relay) *upstream {
-	u := &upstream{r: r, wake: make(chan struct{}, 1), below: newBelow(r.count.passed)}
+	u := &upstream{r: r, wake: newRoom(), below: newBelow(r.count.passed)}
 	u.out.below = &u.below
 	return u
 }
@@ -56,7 +57,9 @@ func (u *upstream) put(o journal.Output) {
 }
 
 func (u *upstream) nudge() {
-	nudge(u.wake)
+	for _, wake := range u.wake {
+		nudge(wake)
+	}
 }
 
 // serve uses one session with a parent. A root is what it is; a relay says
@@ -75,11 +78,13 @@ func (u *upstream) serve(ctx context.Context, s *transport.Session) {
 	if err = errors.Join(err, u.stand(parent.Node(), above)); err != nil {
 		s.Close(err.Error())
 	}
-	var sender sync.WaitGroup
-	sender.Go(func() {
-		defer cancel()
-		u.send(ctx, s)
-	})
+	var senders sync.WaitGroup
+	for lane := range event.Lane(event.Lanes) {
+		senders.Go(func() {
+			defer cancel()
+			u.send(ctx, s, lane)
+		})
+	}
 	for err == nil {
 		var m transport.Message
 		if m, err = s.ReceiveControl(ctx); err != nil {
@@ -96,7 +101,7 @@ func (u *upstream) serve(ctx context.Context, s *transport.Session) {
 		}
 	}
 	cancel()
-	sender.Wait()
+	senders.Wait()
 	if err := u.stand("", nil); err != nil {
 		u.r.log.Error("append to the log", "error", err)
 	}
@@ -161,11 +166,20 @@ func (u *upstream) stand(parent string, above *wire.Uplink) error {
 	return err
 }
 
-// send sends what waits, whenever it may.
-func (u *upstream) send(ctx context.Context, s *transport.Session) {
+// send sends what waits, whenever it may: bulk sections over the bulk
+// connection, where they stand in front of nothing, and all else over the
+// control channel, where findings, claims and critical sections keep the order
+// in which they become due.
+func (u *upstream) send(ctx context.Context, s *transport.Session, lane event.Lane) {
 	for {
-		for _, m := range u.due() {
-			if s.SendControl(ctx, m) != nil {
+		for _, m := range u.due(lane) {
+			var err error
+			if lane == event.Bulk {
+				err = s.Send(ctx, transport.LaneBulk, m)
+			} else {
+				err = s.SendControl(ctx, m)
+			}
+			if err != nil {
 				return
 			}
 		}
@@ -174,15 +188,21 @@ func (u *upstream) send(ctx context.Context, s *transport.Session) {
 			return
 		case <-s.Done():
 			return
-		case <-u.wake:
+		case <-u.wake[lane]:
 		}
 	}
 }
 
-func (u *upstream) due() []transport.Message {
+func (u *upstream) due(lane event.Lane) []transport.Message {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.out.Due()
+	if lane == event.Critical {
+		return u.out.Due()
+	}
+	if m, ok := u.out.DueBulk(); ok {
+		return []transport.Message{m}
+	}
+	return nil
 }
 
 // answer takes one message of the parent.
