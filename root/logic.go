@@ -20,8 +20,10 @@ import (
 // the version in force stops: applying an entry by another logic would make
 // its state another one.
 
-// firstLogic is the version with which every group begins.
-const firstLogic = 1
+// firstLogic is the version with which every group begins. Version 1 compared
+// less of the state, and no program that knows it was released: this one
+// refuses its snapshots.
+const firstLogic = 2
 
 // ErrLogic reports a logic version that this program does not know. The
 // program must be upgraded.
