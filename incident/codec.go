@@ -52,14 +52,18 @@ func (v *GraphView) AppendTo(w *pack.Writer) {
 	w.Uint(v.refused)
 	w.Array(v.callees.Len())
 	v.callees.Ascend(func(from string, edges []Edge) bool {
-		w.String(from)
-		w.Array(len(edges))
-		for _, e := range edges {
-			w.String(e.To)
-			w.Int(e.Last)
-		}
+		appendCallees(w, from, edges)
 		return true
 	})
+}
+
+func appendCallees(w *pack.Writer, from string, edges []Edge) {
+	w.String(from)
+	w.Array(len(edges))
+	for _, e := range edges {
+		w.String(e.To)
+		w.Int(e.Last)
+	}
 }
 
 // ReadGraph reads what AppendTo wrote. Only the bytes that AppendTo would
@@ -118,6 +122,15 @@ func (s *state) AppendTo(w *pack.Writer) {
 			appendIncident(w, i)
 		}
 	}
+	s.appendRetired(w)
+	unattached := s.Unattached()
+	w.Array(len(unattached))
+	for _, f := range unattached {
+		anomaly.AppendFinding(w, *f)
+	}
+}
+
+func (s *state) appendRetired(w *pack.Writer) {
 	w.Array(len(s.retired))
 	for _, r := range s.retired {
 		w.String(r.id)
@@ -125,11 +138,6 @@ func (s *state) AppendTo(w *pack.Writer) {
 		w.Bin(r.anchor[:])
 		w.Uint(r.number)
 		w.Int(r.opened)
-	}
-	unattached := s.Unattached()
-	w.Array(len(unattached))
-	for _, f := range unattached {
-		anomaly.AppendFinding(w, *f)
 	}
 }
 

@@ -38,8 +38,9 @@ type state struct {
 type Set struct {
 	opts Options
 	state
-	reach reach  // a cache
-	seen  uint64 // version of the graph that the division was made with; a cache
+	reach reach                  // a cache
+	seen  uint64                 // version of the graph that the division was made with; a cache
+	sums  map[*Incident][32]byte // of the incidents; a cache
 }
 
 // NewSet returns an empty set.

@@ -97,6 +97,11 @@ func (s *stage) check() {
 	raw := bytesOf(s.set)
 	r := pack.NewReader(raw)
 	back := ReadSet(r, s.set.opts)
+	defer func() {
+		if back != nil && back.Sum() != s.set.Sum() {
+			s.t.Error("what was read back has another sum")
+		}
+	}()
 	if err := r.Done(); err != nil {
 		s.t.Fatalf("snapshot does not read back: %v", err)
 	}

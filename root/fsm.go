@@ -21,6 +21,9 @@ import (
 // has. It must stop.
 var ErrDiverged = errors.New("state differs from the other members'")
 
+// errDisputed is why a root serves nobody.
+var errDisputed = fmt.Errorf("members have different states, and no majority says which is right: %w", ErrDiverged)
+
 // hooks tell an observer on this member what commands did. They are no part
 // of the state, must return quickly and must not call the FSM.
 type hooks struct {

@@ -435,7 +435,7 @@ func TestMinorityStops(t *testing.T) {
 		s := newStage(t)
 		s.claim("eu/r1", agent, 1, term(1, 1), 10)
 		s.apply(markCommand(s.now, 3))
-		if err := errors.Join(vote(s, "c", 1), vote(s, "a", 0), vote(s, "a", 1), vote(s, "b", 0)); err != nil {
+		if err := errors.Join(vote(s, "c", 1), vote(s, "a", 0), vote(s, "c", 1), vote(s, "b", 0)); err != nil {
 			t.Fatalf("a healthy member stopped: %v", err)
 		}
 	})

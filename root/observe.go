@@ -163,6 +163,13 @@ func (o *observer) marked(m *mark) {
 	if !o.isNews(m.index) || !o.r.votes() {
 		return
 	}
+	o.ask(m)
+}
+
+// ask has this member vote on a mark.
+func (o *observer) ask(m *mark) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	select {
 	case <-o.marks: // an older one that has waited
 	default:

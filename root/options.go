@@ -59,7 +59,8 @@ type Options struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 
-	logics logics // if set by a test, instead of the program's
+	logics       logics        // if set by a test, instead of the program's
+	disputeLimit time.Duration // if set by a test
 }
 
 // DefaultOptions returns the options of a root but for its folder,

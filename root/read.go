@@ -63,6 +63,9 @@ func (r *Root) read(ctx context.Context, stale bool) (*view, error) {
 	if stale {
 		return r.fsm.view(), nil
 	}
+	if r.barred() {
+		return nil, errDisputed
+	}
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	index, err := r.readIndex(ctx)

@@ -72,7 +72,7 @@ type Root struct {
 	live      atomic.Uint64 // entries above this index are news here, not a replay
 	stopping  atomic.Bool
 	booked    atomic.Pointer[[]Server] // the address book; its list is never changed
-	removed   chan error               // capacity 1: this root is no member any more
+	removed   chan error               // capacity 1: this root is no member any more, or its state is in dispute
 	changing  chan struct{}            // capacity 1: held while members or the state are changed
 
 	mu         sync.Mutex
@@ -193,7 +193,7 @@ func (r *Root) Run(ctx context.Context) error {
 	parts, stopParts := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopParts(nil)
 	var wg sync.WaitGroup
-	for _, part := range []func(context.Context){r.begin, r.accept, r.link.run, r.lead, r.rehome, r.vote, r.report, r.grants, r.beat, r.stand} {
+	for _, part := range []func(context.Context){r.begin, r.accept, r.link.run, r.lead, r.rehome, r.vote, r.settleDispute, r.report, r.grants, r.beat, r.stand} {
 		wg.Go(func() { part(parts) })
 	}
 	r.log.Info("root runs", "address", r.Addr(), "raft", r.RaftAddr())

@@ -51,6 +51,9 @@ func (r *Root) answer(peer transport.Identity, _ transport.Hello) (transport.Wel
 		return transport.Welcome{}, &transport.Refusal{Code: transport.CodeClosed, Reason: "this root is stopping", Hint: "dial another root"}
 	}
 	if peer.Role == transport.RoleRelay {
+		if r.barred() {
+			return transport.Welcome{}, &transport.Refusal{Code: transport.CodeRefused, Reason: errDisputed.Error(), Hint: "start the other roots"}
+		}
 		if leader, ok := r.link.leader(); ok {
 			return transport.Welcome{Redirect: leader.Addr}, nil
 		}

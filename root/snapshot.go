@@ -69,9 +69,7 @@ func (v *view) WriteTo(out io.Writer) (int64, error) {
 	w.Array(len(v.committed))
 	for _, id := range v.committed {
 		at, _ := v.commits.Get(id)
-		w.Bin(id[:])
-		w.Uint(at.index)
-		w.Int(at.at)
+		appendCommit(w, id, at)
 	}
 	c.flush(flushAt)
 	v.graph.AppendTo(w)
@@ -178,6 +176,12 @@ func (m *mark) read(r *pack.Reader) {
 		last = v.member
 		m.votes = append(m.votes, v)
 	}
+}
+
+func appendCommit(w *pack.Writer, id anomaly.ID, at commit) {
+	w.Bin(id[:])
+	w.Uint(at.index)
+	w.Int(at.at)
 }
 
 func appendChanges(w *pack.Writer, list []Change) {
