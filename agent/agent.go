@@ -16,7 +16,6 @@ import (
 	"pando/tree/rootclock"
 	"pando/tree/tap"
 	"pando/tree/uplink"
-	"pando/tree/wire"
 	"pando/wal"
 )
 
@@ -39,7 +38,6 @@ type Agent struct {
 	tuned   tuned
 	rate    rate
 	lastWAL event.WALID
-	estate  wire.Estate // of the log that was set aside last
 }
 
 // life is what lives as long as one WAL id in one process.
@@ -148,7 +146,10 @@ func (a *Agent) live(ctx context.Context) (err error) {
 	if rec.CutBytes > 0 {
 		a.log.Warn("a torn tail of the log was cut", "bytes", rec.CutBytes, "kept_in", rec.BrokenCopy)
 	}
-	if err := a.begin(l.journal); err != nil {
+	if err := a.begin(ctx, l.journal); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return fmt.Errorf("agent: %w", err)
 	}
 	var epoch uint64
@@ -160,22 +161,18 @@ func (a *Agent) live(ctx context.Context) (err error) {
 	}
 	err = a.work(ctx, l)
 	if errors.Is(err, errNewWAL) {
-		return errors.Join(err, a.bequeath(l.journal))
+		if lost := a.bequeath(l.journal); lost != nil {
+			return lost // the log stays in place: the next start finds it closed again
+		}
 	}
 	return err
 }
 
 // begin notes the start in the log, and in a new one what the log before it
 // left behind.
-func (a *Agent) begin(j *journal.Journal) error {
-	a.mu.Lock()
-	estate := a.estate
-	a.estate = wire.Estate{}
-	a.mu.Unlock()
-	if estate.WAL != 0 {
-		if _, err := appendRecord(j, EstateRecord(estate)); err != nil {
-			return err
-		}
+func (a *Agent) begin(ctx context.Context, j *journal.Journal) error {
+	if err := a.inherit(ctx, j); err != nil {
+		return err
 	}
 	_, err := appendRecord(j, StartRecord())
 	return err
