@@ -16,7 +16,6 @@ import (
 	"pando/tree/rootclock"
 	"pando/tree/tap"
 	"pando/tree/uplink"
-	"pando/tree/wire"
 	"pando/wal"
 )
 
@@ -33,13 +32,14 @@ type Agent struct {
 	tap   tap.Hub
 	count *metrics
 
+	tuning sync.Mutex // held while options come into force; taken before mu
+
 	mu      sync.Mutex
 	life    *life // the present log's
 	full    error // why nothing can be appended
 	tuned   tuned
 	rate    rate
 	lastWAL event.WALID
-	estate  wire.Estate // of the log that was set aside last
 }
 
 // life is what lives as long as one WAL id in one process.
@@ -132,23 +132,21 @@ func (a *Agent) setAside() error {
 // live runs one life of one log.
 func (a *Agent) live(ctx context.Context) (err error) {
 	l := &life{resumed: make(chan struct{}), retimed: make(chan struct{}, 1)}
-	var rec wal.Recovery
-	l.journal, rec, err = journal.Open(journal.Options{
-		WAL: a.walOptions(), Logger: a.log, Rank: rank,
-		Core: func(id uint64, _ journal.Fetch) (journal.Core, error) { return NewCore(a.name, id), nil },
-		Deliver: func([]journal.Output) { // batches go out by the link's own readers
-			l.intake.onSync(l.journal.Log().Synced())
-			l.link.onSync(l.journal.Log().Synced())
-		},
-	})
+	rec, err := a.open(ctx, l)
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
+	}
+	if l.journal == nil {
+		return nil
 	}
 	defer func() { err = errors.Join(err, l.journal.Close()) }()
 	if rec.CutBytes > 0 {
 		a.log.Warn("a torn tail of the log was cut", "bytes", rec.CutBytes, "kept_in", rec.BrokenCopy)
 	}
-	if err := a.begin(l.journal); err != nil {
+	if err := a.begin(ctx, l.journal); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return fmt.Errorf("agent: %w", err)
 	}
 	var epoch uint64
@@ -160,22 +158,63 @@ func (a *Agent) live(ctx context.Context) (err error) {
 	}
 	err = a.work(ctx, l)
 	if errors.Is(err, errNewWAL) {
-		return errors.Join(err, a.bequeath(l.journal))
+		if lost := a.bequeath(l.journal); lost != nil {
+			return lost // the log stays in place: the next start finds it closed again
+		}
 	}
 	return err
 }
 
+// openGrace is how long a stop waits for a log that is being opened. That may
+// take as long as the log is long; it changes nothing that a crash could hurt.
+const openGrace = time.Second
+
+// open opens the life's log. If the agent is told to stop meanwhile, and the
+// log is not open soon, it leaves the log to be closed when it is.
+func (a *Agent) open(ctx context.Context, l *life) (wal.Recovery, error) {
+	type opened struct {
+		j   *journal.Journal
+		rec wal.Recovery
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		var o opened
+		o.j, o.rec, o.err = journal.Open(journal.Options{
+			WAL: a.walOptions(), Logger: a.log, Rank: rank,
+			Core: func(id uint64, _ journal.Fetch) (journal.Core, error) { return NewCore(a.name, id), nil },
+			Deliver: func([]journal.Output) { // batches go out by the link's own readers
+				l.intake.onSync(l.journal.Log().Synced())
+				l.link.onSync(l.journal.Log().Synced())
+			},
+		})
+		done <- o
+	}()
+	var o opened
+	select {
+	case o = <-done:
+	case <-ctx.Done():
+		select {
+		case o = <-done:
+		case <-time.After(openGrace):
+			a.log.Info("stopping while the log is being opened")
+			go func() {
+				if o := <-done; o.err == nil {
+					_ = o.j.Close() // nothing was appended; it is opened again
+				}
+			}()
+			return wal.Recovery{}, nil
+		}
+	}
+	l.journal = o.j
+	return o.rec, o.err
+}
+
 // begin notes the start in the log, and in a new one what the log before it
 // left behind.
-func (a *Agent) begin(j *journal.Journal) error {
-	a.mu.Lock()
-	estate := a.estate
-	a.estate = wire.Estate{}
-	a.mu.Unlock()
-	if estate.WAL != 0 {
-		if _, err := appendRecord(j, EstateRecord(estate)); err != nil {
-			return err
-		}
+func (a *Agent) begin(ctx context.Context, j *journal.Journal) error {
+	if err := a.inherit(ctx, j); err != nil {
+		return err
 	}
 	_, err := appendRecord(j, StartRecord())
 	return err
@@ -221,7 +260,7 @@ func (a *Agent) work(ctx context.Context, l *life) error {
 	start(&in, inctx, l.intake.run)
 	start(&rest, parts, l.up.Run)
 	l.sources = &sources{a: a, l: l, ctx: run, fail: func(err error) { cancel(err) }}
-	l.sources.set(a.enter(l).sources)
+	a.enter(l)
 	defer a.leave()
 	start(&rest, parts, func(ctx context.Context) error { return a.chores(ctx, l) })
 	<-run.Done()
@@ -236,13 +275,18 @@ func (a *Agent) work(ctx context.Context, l *life) error {
 	return nil
 }
 
-// enter makes a life the present one, with the settings now in force.
-func (a *Agent) enter(l *life) tuned {
+// enter makes a life the present one, with the settings now in force, and
+// starts its sources. What was set while the log was opened counts.
+func (a *Agent) enter(l *life) {
+	a.tuning.Lock()
+	defer a.tuning.Unlock()
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.life, a.lastWAL = l, event.WALID(l.journal.Log().ID())
-	l.intake.tune(a.tuned.pending, a.tuned.whenFull)
-	return a.tuned
+	t := a.tuned
+	a.mu.Unlock()
+	l.up.SetSeeds(t.relays)
+	l.intake.tune(t.pending, t.whenFull)
+	l.sources.set(t.sources)
 }
 
 func (a *Agent) leave() {

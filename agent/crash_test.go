@@ -36,6 +36,7 @@ type ledger struct {
 	opens     uint64
 	session   *transport.Session // the last one opened
 	estate    wire.Estate        // as it said
+	closed    event.WALID        // is refused
 }
 
 type ledgerUnit struct {
@@ -133,6 +134,11 @@ func (l *ledger) unit(id event.WALID, lane event.Lane) *ledgerUnit {
 func (l *ledger) open(ctx context.Context, s *transport.Session, o *wire.Open) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if o.WAL == l.closed {
+		_ = s.SendControl(ctx, wire.Encode(&wire.Refused{WAL: o.WAL, Term: o.Term, Code: wire.RefusedClosed, Reason: "it was replaced"}))
+		<-s.Done()
+		return false
+	}
 	l.opens++
 	m := wire.Opened{WAL: o.WAL, Term: o.Term}
 	for lane := range event.Lane(event.Lanes) {

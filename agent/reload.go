@@ -1,8 +1,9 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"time"
 
 	"pando/agent/input"
@@ -27,6 +28,8 @@ func tunedBy(o *Options) tuned {
 // its log is full. No session ends, and no line of a file is lost or read
 // twice. The other options are those of [New] for good, and are not looked at.
 // It returns the names of the sources that were started, stopped or exchanged.
+// Between two logs, or while one is being opened, nothing runs that could be
+// touched: then what is next opened goes by the new options.
 //
 // Options that are not valid change nothing. It is safe for concurrent use;
 // the last call counts.
@@ -36,14 +39,15 @@ func (a *Agent) Reconfigure(o Options) (changed []string, err error) {
 	if err := next.Validate(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
+	a.tuning.Lock()
+	defer a.tuning.Unlock()
 	a.mu.Lock()
-	l := a.life
-	if l == nil {
-		a.mu.Unlock()
-		return nil, errors.New("agent: its log is being opened: try again")
-	}
+	l, old := a.life, a.tuned
 	a.tuned = tunedBy(&next)
 	a.mu.Unlock()
+	if l == nil {
+		return changedSources(old.sources, next.Sources), nil
+	}
 	l.up.SetSeeds(next.Relays)
 	l.intake.tune(next.PendingBytes, next.WhenFull)
 	select {
@@ -51,6 +55,20 @@ func (a *Agent) Reconfigure(o Options) (changed []string, err error) {
 	default:
 	}
 	return l.sources.set(next.Sources), nil
+}
+
+// changedSources names the sources whose descriptions differ.
+func changedSources(old, next []input.Spec) []string {
+	in := func(list []input.Spec, s input.Spec) bool {
+		return slices.ContainsFunc(list, func(t input.Spec) bool { return reflect.DeepEqual(s, t) })
+	}
+	var names []string
+	for _, s := range slices.Concat(old, next) {
+		if !(in(old, s) && in(next, s)) && !slices.Contains(names, s.Name) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 // settings are the options in force.

@@ -43,6 +43,7 @@ configuration and certificates again.`,
   pando agent --config agent.yaml --dir /tmp/agent --log-level debug`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			defer flags.catchHangup()()
 			config, opts, err := loadAgent(flags.config, &flags)
 			if err != nil {
 				return err
@@ -88,15 +89,14 @@ func loadAgent(path string, flags *roleFlags) (*agentConfig, agent.Options, erro
 }
 
 func runAgent(ctx context.Context, e *env, flags *roleFlags, c *agentConfig, opts agent.Options) error {
-	s, err := newShell(e, &c.Common, opts.Credentials)
+	s, err := newShell(e, &c.Common, opts.Credentials, flags.hangup)
 	if err != nil {
 		return err
 	}
 	opts.Logger, opts.Registerer = s.log, s.reg
 	opts.FS, opts.Wall = touched(opts.FS, opts.Wall)
-	a, err := agent.New(opts)
-	if err != nil {
-		_ = s.server.Close() // nothing was served
+	a, ok, err := begin(ctx, s, func() (*agent.Agent, error) { return agent.New(opts) })
+	if !ok {
 		return err
 	}
 	s.reloader.config, s.reloader.live = c, []string{"sources", "relays", "heartbeat", "pending_bytes", "when_full"}

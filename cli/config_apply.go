@@ -17,7 +17,7 @@ SIGHUP does, and say what came of it. No session ends and nothing is lost. What
 may change while a node runs:
 
   agent  sources, relays, heartbeat, pending_bytes, when_full
-  relay  detectors, roots, the content of gossip.key_file
+  relay  detectors, parents, the content of gossip.key_file
   root   tick
   all    the content of the certificate files
 

@@ -3,8 +3,10 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +22,9 @@ type ledgerView struct {
 		Settled  uint64 `json:"settled"`
 		Held     uint64 `json:"held"`
 		Dropped  uint64 `json:"dropped"`
+		Unknown  uint64 `json:"unknown"`
+
+		Unaccounted int64 `json:"unaccounted"`
 	} `json:"total"`
 }
 
@@ -28,11 +33,21 @@ func newLedger(e *env) *cobra.Command {
 	var origin string
 	cmd := &cobra.Command{
 		Use:   "ledger",
-		Short: "Account for every event: accepted = settled + held + dropped",
+		Short: "Account for every event: accepted = settled + held + dropped + unknown",
 		Long: `Account for every event that the agents accepted from their sources, by agent,
 WAL id and lane:
 
   ACCEPTED = SETTLED at the root + HELD on the agent's disk + DROPPED for good
+             + UNKNOWN, gone with an agent's disk at most + UNACCOUNTED
+
+ACCEPTED is the agent's count, SETTLED what relays counted, HELD the agent's word
+on its log. UNACCOUNTED is what these leave unexplained. It is 0; if it is not,
+the command looks again for some seconds, in which a root that was restored
+learns what its agents have no more, and if it stays, ends with exit code 3.
+UNKNOWN is what an agent had reported when its disk was lost, and nobody has
+settled since: a relay may still settle some of it, files are read again under
+the next WAL id and count there, and the rest is lost. A leader knows it as long
+as its process lives.
 
 The numbers include the agents' own heartbeats. LOST says why events were
 dropped: overflow (the agent's disk was full, and the lane's policy is
@@ -54,26 +69,64 @@ for a moment after a change of leader.`,
 				return err
 			}
 			defer c.close()
-			var all, view ledgerView
-			if err := c.get(cmd.Context(), "/v1/ledger", flags.query(), &all); err != nil {
-				return err
-			}
-			view.Accounts, view.Note = []root.Account{}, all.Note
-			for _, a := range all.Accounts {
-				if stream.Match(origin, a.Origin) {
-					view.add(a)
+			view, err := settledView(cmd.Context(), func() (view ledgerView, err error) {
+				var all ledgerView
+				err = c.get(cmd.Context(), "/v1/ledger", flags.query(), &all)
+				view.Accounts, view.Unreported, view.Note = []root.Account{}, all.Unreported, all.Note
+				for _, a := range all.Accounts {
+					if stream.Match(origin, a.Origin) {
+						view.add(a)
+					}
 				}
-			}
-			if err := e.render(view, view.table()); err != nil || view.Note == "" || e.output != outputTable {
+				return view, err
+			})
+			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(e.stderr, "note: %s\n", view.Note)
-			return err
+			if err := e.render(view, view.table()); err != nil {
+				return err
+			}
+			if view.Note != "" && e.output == outputTable {
+				fmt.Fprintf(e.stderr, "note: %s\n", view.Note)
+			}
+			return view.fault()
 		},
 	}
 	addReadFlags(cmd, &flags)
 	cmd.Flags().StringVar(&origin, "origin", "", "only agents that match this pattern (* and ?)")
 	return cmd
+}
+
+// Looks at a ledger in which something is unaccounted for.
+const (
+	ledgerLooks = 4
+	ledgerPause = time.Second
+)
+
+// settledView looks until everything is accounted for, or often enough.
+func settledView(ctx context.Context, look func() (ledgerView, error)) (v ledgerView, err error) {
+	for range ledgerLooks {
+		if v, err = look(); err != nil || v.fault() == nil {
+			return v, err
+		}
+		select {
+		case <-ctx.Done():
+			return v, ctx.Err()
+		case <-time.After(ledgerPause):
+		}
+	}
+	return v, nil
+}
+
+// fault is errDegraded if something is unaccounted for.
+func (v *ledgerView) fault() error {
+	for i := range v.Accounts {
+		if a := &v.Accounts[i]; a.Unaccounted != 0 {
+			return withHint(fmt.Errorf("%w: %d events of %s, WAL id %s, lane %s are unaccounted for", errDegraded, a.Unaccounted, a.Origin, a.WAL, a.Lane),
+				"keep the folders of the agent, its relays and the roots, and report it")
+		}
+	}
+	return nil
 }
 
 func (v *ledgerView) add(a root.Account) {
@@ -85,10 +138,12 @@ func (v *ledgerView) add(a root.Account) {
 	v.Total.Settled += a.Settled
 	v.Total.Held += a.Held
 	v.Total.Dropped += a.Dropped
+	v.Total.Unknown += a.Unknown
+	v.Total.Unaccounted += a.Unaccounted
 }
 
 func (v *ledgerView) table() table {
-	t := table{columns: []string{"agent", "wal", "lane", "accepted", "settled", "held", "dropped", "lost"}}
+	t := table{columns: []string{"agent", "wal", "lane", "accepted", "settled", "held", "dropped", "unknown", "unaccounted", "lost"}}
 	for _, a := range v.Accounts {
 		wal := a.WAL
 		if a.Closed {
@@ -98,9 +153,9 @@ func (v *ledgerView) table() table {
 		if a.AsOf == 0 && !a.Closed {
 			held = "?"
 		}
-		t.add(a.Origin, wal, a.Lane, a.Accepted, a.Settled, held, a.Dropped, lostWords(a.Lost))
+		t.add(a.Origin, wal, a.Lane, a.Accepted, a.Settled, held, a.Dropped, a.Unknown, a.Unaccounted, lostWords(a.Lost))
 	}
-	t.add("all", "", "", v.Total.Accepted, v.Total.Settled, v.Total.Held, v.Total.Dropped, "")
+	t.add("all", "", "", v.Total.Accepted, v.Total.Settled, v.Total.Held, v.Total.Dropped, v.Total.Unknown, v.Total.Unaccounted, "")
 	return t
 }
 

@@ -80,6 +80,7 @@ makes it read its configuration and certificates.`,
   pando relay --config relay.yaml --listen 10.0.0.7:7070`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			defer flags.catchHangup()()
 			config, opts, err := loadRelay(flags.config, &flags)
 			if err != nil {
 				return err
@@ -156,15 +157,14 @@ func (g *gossipConfig) options(file, dir string, creds *transport.Credentials, v
 }
 
 func runRelay(ctx context.Context, e *env, flags *roleFlags, c *relayConfig, opts relay.Options) error {
-	s, err := newShell(e, &c.Common, opts.Credentials)
+	s, err := newShell(e, &c.Common, opts.Credentials, flags.hangup)
 	if err != nil {
 		return err
 	}
 	opts.Logger, opts.Registerer, opts.API = s.log, s.reg, s.api
 	opts.FS, opts.Wall = touched(opts.FS, opts.Wall)
-	r, err := relay.New(opts)
-	if err != nil {
-		_ = s.server.Close() // nothing was served
+	r, ok, err := begin(ctx, s, func() (*relay.Relay, error) { return relay.New(opts) })
+	if !ok {
 		return err
 	}
 	s.reloader.config, s.reloader.live = c, []string{"detectors", "parents"}

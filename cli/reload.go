@@ -14,11 +14,14 @@ import (
 )
 
 // reloader puts a node's configuration file and certificates into force again
-// while the node runs. A fault anywhere leaves everything as it was.
+// while the node runs. A fault anywhere leaves everything as it was: whatever
+// can fail comes before the first change, and apply, which changes all or
+// nothing, before the credentials, which then cannot fail.
 type reloader struct {
 	creds *transport.Credentials
 	// load reads the file, judges all of it, and returns its content with a
-	// function that puts it into force and says what that touched.
+	// function that puts it into force and says what that touched, or changes
+	// nothing and says why.
 	load func() (config any, apply func() ([]string, error), err error)
 	// live are the keys of the file that may change while the node runs.
 	live []string
@@ -53,13 +56,15 @@ func (r *reloader) reload() (reloaded, error) {
 		return reloaded{}, withHint(fmt.Errorf("%s: cannot change while the node runs", strings.Join(fixed, ", ")),
 			"restart the node, or put the old value back; these can change: %s", strings.Join(r.live, ", "))
 	}
-	if err := r.creds.Reload(); err != nil {
+	useCreds, err := r.creds.Prepare()
+	if err != nil {
 		return reloaded{}, err
 	}
 	touched, err := apply() // also without changed keys: files that it names may have changed
 	if err != nil {
 		return reloaded{}, err
 	}
+	useCreds()
 	out.Touched = append(out.Touched, touched...)
 	r.config = next
 	out.Expires = r.creds.Expires().UTC().Format(time.RFC3339)

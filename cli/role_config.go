@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"pando/transport"
 )
@@ -54,7 +57,21 @@ func defaultRoleConfig(role transport.Role) roleConfig {
 }
 
 // roleFlags override a few settings of the file; empty ones do not.
-type roleFlags struct{ config, dir, listen, ops, api string }
+type roleFlags struct {
+	config, dir, listen, ops, api string
+
+	hangup chan os.Signal // SIGHUPs, from the first moment on
+}
+
+// catchHangup keeps SIGHUP, which means to reload, from killing the process
+// before there is anything to reload. One that comes while the node starts is
+// honoured when it has: the file was read before. The caller calls release
+// when there is nothing to reload any more.
+func (f *roleFlags) catchHangup() (release func()) {
+	f.hangup = make(chan os.Signal, 1)
+	signal.Notify(f.hangup, syscall.SIGHUP)
+	return func() { signal.Stop(f.hangup) }
+}
 
 func (f *roleFlags) override(c *roleConfig) {
 	for _, o := range []struct {

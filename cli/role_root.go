@@ -60,6 +60,7 @@ is for a stopped root.`,
   pando root --config root.yaml --dir /tmp/root1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			defer flags.catchHangup()()
 			config, opts, err := loadRoot(flags.config, &flags)
 			if err != nil {
 				return err
@@ -135,15 +136,14 @@ func (r *raftConfig) check(v *configFaults) []root.Server {
 }
 
 func runRoot(ctx context.Context, e *env, flags *roleFlags, c *rootConfig, opts root.Options) error {
-	s, err := newShell(e, &c.Common, opts.Credentials)
+	s, err := newShell(e, &c.Common, opts.Credentials, flags.hangup)
 	if err != nil {
 		return err
 	}
 	opts.Logger, opts.Registerer = s.log, s.reg
 	opts.FS, opts.Wall = touched(opts.FS, opts.Wall)
-	r, err := root.New(opts)
-	if err != nil {
-		_ = s.server.Close() // nothing was served
+	r, ok, err := begin(ctx, s, func() (*root.Root, error) { return root.New(opts) })
+	if !ok {
 		return rootDamage(err)
 	}
 	s.reloader.config, s.reloader.live = c, []string{"tick"}

@@ -6,10 +6,9 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"os/signal"
 	"slices"
 	"sync"
-	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -49,10 +48,11 @@ type shell struct {
 	api    string // where the API can be reached, or empty
 
 	reloader reloader
+	hangup   <-chan os.Signal
 }
 
 // newShell binds the listeners.
-func newShell(e *env, c *roleConfig, creds *transport.Credentials) (*shell, error) {
+func newShell(e *env, c *roleConfig, creds *transport.Credentials, hangup <-chan os.Signal) (*shell, error) {
 	log, err := e.logger()
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func newShell(e *env, c *roleConfig, creds *transport.Credentials) (*shell, erro
 	if c.API != "" {
 		o.APIAddr, o.APITLS = c.API, creds.ServerConfig()
 	}
-	s := &shell{log: log, creds: creds, reg: reg, reloader: reloader{creds: creds}}
+	s := &shell{log: log, creds: creds, reg: reg, hangup: hangup, reloader: reloader{creds: creds}}
 	if s.server, err = ops.New(o); err != nil {
 		return nil, withHint(err, "another process may hold the address; change ops: or api: in the configuration")
 	}
@@ -76,6 +76,47 @@ func newShell(e *env, c *roleConfig, creds *transport.Credentials) (*shell, erro
 		s.api = c.AdvertiseAPI
 	}
 	return s, nil
+}
+
+// beginGrace is how long a stop waits for a node that is still being made.
+const beginGrace = time.Second
+
+// begin makes the node, which takes as long as its log is long. Without a node
+// it closes the listeners: if making it failed, or if ctx ends meanwhile,
+// which is a stop like any other. A node that is made after that stops at
+// once; a process that does not wait for it ends as at a crash, which a log
+// that is being read does not mind.
+func begin[N node](ctx context.Context, s *shell, create func() (N, error)) (n N, ok bool, err error) {
+	type made struct {
+		n   N
+		err error
+	}
+	done := make(chan made, 1)
+	go func() {
+		n, err := create()
+		done <- made{n, err}
+	}()
+	var m made
+	select {
+	case m = <-done:
+	case <-ctx.Done():
+		select {
+		case m = <-done:
+		case <-time.After(beginGrace):
+			s.log.Info("node stopped while it was starting")
+			go func() {
+				if m := <-done; m.err == nil {
+					_ = m.n.Run(ctx)
+				}
+			}()
+			return n, false, s.server.Close()
+		}
+	}
+	if m.err != nil {
+		_ = s.server.Close() // nothing was served
+		return n, false, m.err
+	}
+	return m.n, true, nil
 }
 
 // run serves the node until ctx ends or either fails. It closes the listeners
@@ -120,14 +161,11 @@ func (s *shell) run(ctx context.Context, n node) error {
 
 // reloadOnHangup reads configuration and certificates again at SIGHUP.
 func (s *shell) reloadOnHangup(ctx context.Context) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hangup:
+		case <-s.hangup:
 			_, _ = s.reloadNow("SIGHUP") // it is logged
 		}
 	}

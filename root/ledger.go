@@ -104,17 +104,30 @@ func readLosses(r *pack.Reader) []loss {
 }
 
 // Account is the ledger of one unit. All numbers are of events, the agent's
-// heartbeats included, and Accepted = Settled + Held + Dropped.
+// heartbeats included, and
+//
+//	Accepted = Settled + Held + Dropped + Unknown + Unaccounted
+//
+// where each is counted by somebody else: Accepted by its agent, which numbers
+// events, Settled by what the relays' sections counted, Held by the agent's
+// word on which numbers its log still has, Dropped by the loss ledger.
 type Account struct {
 	Origin   string `json:"origin"`
 	WAL      string `json:"wal"`
 	Lane     string `json:"lane"`
-	Closed   bool   `json:"closed"`         // its WAL id was replaced
-	Accepted uint64 `json:"accepted"`       // by the agent, from its sources; what was read again under another WAL id counts there
-	Settled  uint64 `json:"settled"`        // here
-	Held     uint64 `json:"held"`           // on the agent's disk, and perhaps a relay's
-	Dropped  uint64 `json:"dropped"`        // for good
-	Lost     []Loss `json:"lost,omitempty"` // what Dropped is made of, by reason
+	Closed   bool   `json:"closed"`   // its WAL id was replaced
+	Accepted uint64 `json:"accepted"` // by the agent, from its sources; what was read again under another WAL id counts there
+	Settled  uint64 `json:"settled"`  // here
+	Held     uint64 `json:"held"`     // on the agent's disk, and perhaps a relay's
+	Dropped  uint64 `json:"dropped"`  // for good
+	// Unknown is at most how many events are gone with an agent's disk: what it
+	// had reported and is not settled. A relay may still settle some, and what
+	// came from files is read again under the next WAL id.
+	Unknown uint64 `json:"unknown"`
+	// Unaccounted is what nobody can explain; 0 if all is well. Below 0, more
+	// is settled than the agent says it accepted.
+	Unaccounted int64  `json:"unaccounted"`
+	Lost        []Loss `json:"lost,omitempty"` // what Dropped is made of, by reason
 	// AsOf is the root time of the agent's report on what it accepted; 0 if it
 	// has not reported on this WAL id here: Accepted is then what the root
 	// knows of.
@@ -199,23 +212,53 @@ func (u *unit) account(id event.Unit, reported map[unitName]acceptance, now int6
 		a.Dropped += l.Count
 		a.Lost = append(a.Lost, Loss{l.Reason.String(), l.Count, l.from, l.to, l.First, l.Last})
 	}
-	a.Settled = u.owner.Settled - min(u.forfeited+u.estate.reread, u.owner.Settled)
-	if rep, ok := reported[unitName{a.Origin, a.WAL, a.Lane}]; ok {
-		// Reports are older than what was read.
-		a.Held, a.AsOf = max(rep.accepted, u.owner.Settled)-u.owner.Settled, rep.at
+	outside := a.Dropped - min(u.forfeited, a.Dropped) // what was dropped before it had a number
+	a.Settled = u.events + u.heartbeats + u.losses
+	settled := u.owner.Settled
+	numbers := settled - min(u.estate.reread, settled) // that the agent gave to events that count here
+	rep, told := reported[unitName{a.Origin, a.WAL, a.Lane}]
+	if told {
+		a.AsOf = rep.at
 	}
-	if end := u.estate.last; end > u.owner.Settled {
-		left := min(u.estate.unread, end-u.owner.Settled) // the others are read again
-		if now-u.at < graceNanos {
-			a.Held = left
-		} else if left > 0 {
-			a.Dropped += left
-			a.Lost = append(a.Lost, Loss{event.Replaced.String(), left, u.owner.Settled + 1, end, u.at, now})
+	switch {
+	case u.estate.last > 0:
+		if end := u.estate.last; end > settled {
+			left := min(u.estate.unread, end-settled) // the others are read again
+			numbers += left
+			if now-u.at < graceNanos {
+				a.Held = left
+			} else if left > 0 {
+				a.Dropped += left
+				a.Lost = append(a.Lost, Loss{event.Replaced.String(), left, settled + 1, end, u.at, now})
+			}
 		}
+		// A log that was rolled back leaves behind less than it once had.
+		if end := max(u.estate.last, settled); told && rep.accepted > end {
+			a.Unknown = rep.accepted - end
+			numbers += a.Unknown
+		}
+	case told && rep.accepted < settled:
+		// Reports are older than what was read: this one says nothing that was
+		// not known, unless it is the younger.
+		if !u.owner.Closed && rep.at > u.at+lagNanos {
+			numbers -= min(settled-rep.accepted, numbers)
+		}
+	case told && u.owner.Closed: // its agent had no log left to say what is in it
+		a.Unknown = rep.accepted - settled
+		numbers += a.Unknown
+	case told:
+		// What the agent takes for settled it does not hold any more.
+		a.Held = rep.accepted - min(max(rep.settled, settled), rep.accepted)
+		numbers += rep.accepted - settled
 	}
-	a.Accepted = a.Settled + a.Held + a.Dropped
+	a.Accepted = numbers + outside
+	a.Unaccounted = int64(a.Accepted - a.Settled - a.Held - a.Dropped - a.Unknown)
 	return a
 }
+
+// lagNanos is how much older than the events themselves a report may be that
+// does not count them yet.
+const lagNanos = int64(2e9)
 
 // unitName names a unit as reports do.
 type unitName struct{ origin, wal, lane string }
@@ -223,16 +266,6 @@ type unitName struct{ origin, wal, lane string }
 // acceptance is an agent's word on one unit.
 type acceptance struct {
 	accepted uint64
+	settled  uint64 // as far as the agent knows
 	at       int64
-}
-
-// accepted is what agents say they accepted, by unit.
-func (r *Root) accepted() map[unitName]acceptance {
-	out := map[unitName]acceptance{}
-	for _, n := range r.Tree().Nodes {
-		for _, u := range n.Units {
-			out[unitName{n.Name, n.WAL, u.Lane}] = acceptance{u.Accepted, n.AsOf}
-		}
-	}
-	return out
 }

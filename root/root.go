@@ -79,6 +79,7 @@ type Root struct {
 	configured []Server
 	children   map[*child]struct{}
 	statuses   map[string]heard // by node
+	words      map[string]words // of agents
 	pulses     map[string]pulse // by root; at most maxMembers
 	news       chan struct{}    // closed when the directory may have changed
 	serversC   chan struct{}    // capacity 1: servers were set
@@ -92,7 +93,7 @@ func New(o Options) (_ *Root, err error) {
 	}
 	r := &Root{
 		opts: o, self: o.Credentials.Identity(), time: &rootTime{wall: o.Wall}, started: time.Now(),
-		configured: slices.Clone(o.Servers), children: map[*child]struct{}{}, statuses: map[string]heard{}, pulses: map[string]pulse{},
+		configured: slices.Clone(o.Servers), children: map[*child]struct{}{}, statuses: map[string]heard{}, words: map[string]words{}, pulses: map[string]pulse{},
 		news: make(chan struct{}), serversC: make(chan struct{}, 1), removed: make(chan error, 1), changing: make(chan struct{}, 1),
 	}
 	r.name = r.self.Node()

@@ -63,6 +63,7 @@ func (r *Root) hear(peer transport.Identity, body []byte) error {
 	}
 	// Who it is stands in the certificate.
 	rep.Node.Name, rep.Node.Role, rep.Node.Region = peer.Node(), string(peer.Role), peer.Region
+	r.remember(&rep)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()

@@ -46,16 +46,27 @@ func LoadCredentials(files Files) (*Credentials, error) {
 func (c *Credentials) Reload() error {
 	c.reload.Lock()
 	defer c.reload.Unlock()
+	use, err := c.Prepare()
+	if err != nil {
+		return err
+	}
+	use()
+	return nil
+}
+
+// Prepare reads and checks the files as [Credentials.Reload] does, and leaves
+// it to use, which cannot fail, to put them into force: for a caller that has
+// other things to change with them, or not at all.
+func (c *Credentials) Prepare() (use func(), err error) {
 	next, err := c.files.read()
 	if err != nil {
-		return fmt.Errorf("load credentials: %w", err)
+		return nil, fmt.Errorf("load credentials: %w", err)
 	}
 	if old := c.current.Load(); old != nil && old.identity.String() != next.identity.String() {
-		return fmt.Errorf("load credentials: %w: %s names %s, this node runs as %s; restart it to change its name",
+		return nil, fmt.Errorf("load credentials: %w: %s names %s, this node runs as %s; restart it to change its name",
 			ErrIdentity, c.files.Cert, next.identity, old.identity)
 	}
-	c.current.Store(next)
-	return nil
+	return func() { c.current.Store(next) }, nil
 }
 
 func (f Files) read() (*material, error) {

@@ -119,14 +119,15 @@ func difference(n uint64, held tally) (lost, doubled uint64) {
 	return 0, 0
 }
 
-// checkLedger expects accepted = settled + held + dropped for every unit, and
-// that nothing was dropped but by what took an agent's disk away.
+// checkLedger expects accepted = settled + held + dropped + unknown for every
+// unit, and that nothing was dropped, or is unknown, but by what took an
+// agent's disk away.
 func (c *chaos) checkLedger(ctx context.Context) error {
 	var view struct {
 		Accounts []struct {
-			Origin, WAL, Lane                string
-			Accepted, Settled, Held, Dropped uint64
-			Lost                             []struct {
+			Origin, WAL, Lane                         string
+			Accepted, Settled, Held, Dropped, Unknown uint64
+			Lost                                      []struct {
 				Reason string
 				Count  uint64
 			}
@@ -139,8 +140,12 @@ func (c *chaos) checkLedger(ctx context.Context) error {
 	for _, a := range view.Accounts {
 		l.Accepted, l.Settled, l.Held, l.Dropped = l.Accepted+a.Accepted, l.Settled+a.Settled, l.Held+a.Held, l.Dropped+a.Dropped
 		unit := a.Origin + " " + a.WAL + " " + a.Lane
-		if a.Accepted != a.Settled+a.Held+a.Dropped {
-			c.fault("ledger: %s: accepted %d is not settled %d + held %d + dropped %d", unit, a.Accepted, a.Settled, a.Held, a.Dropped)
+		l.Unknown += a.Unknown
+		if a.Accepted != a.Settled+a.Held+a.Dropped+a.Unknown {
+			c.fault("ledger: %s: accepted %d is not settled %d + held %d + dropped %d + unknown %d", unit, a.Accepted, a.Settled, a.Held, a.Dropped, a.Unknown)
+		}
+		if a.Unknown > 0 && !c.robbed[filepath.Base(a.Origin)] {
+			c.fault("ledger: %s: %d events are unknown", unit, a.Unknown)
 		}
 		for _, loss := range a.Lost {
 			if loss.Reason != "replaced" || !c.robbed[filepath.Base(a.Origin)] {

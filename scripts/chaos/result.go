@@ -27,6 +27,7 @@ type result struct {
 		Settled  uint64 `json:"settled"`
 		Held     uint64 `json:"held"`
 		Dropped  uint64 `json:"dropped"`
+		Unknown  uint64 `json:"unknown"`
 	} `json:"ledger"`
 	Replay struct {
 		Nodes   int    `json:"nodes"`
@@ -184,7 +185,7 @@ func (r *result) print(w io.Writer, format string) error {
 func (r *result) printChecks(w io.Writer) error {
 	l := r.Ledger
 	fmt.Fprintf(w, "\nlost %d doubled %d\n", r.Lost, r.Doubled)
-	fmt.Fprintf(w, "ledger: accepted %d = settled %d + held %d + dropped %d\n", l.Accepted, l.Settled, l.Held, l.Dropped)
+	fmt.Fprintf(w, "ledger: accepted %d = settled %d + held %d + dropped %d + unknown %d\n", l.Accepted, l.Settled, l.Held, l.Dropped, l.Unknown)
 	fmt.Fprintf(w, "incidents opened: %d\n", r.Incidents)
 	fmt.Fprintf(w, "replay: %d nodes, %d records, %d hashes compared\n", r.Replay.Nodes, r.Replay.Records, r.Replay.Hashes)
 	fmt.Fprintf(w, "resources of all nodes: before %s; after %s\n", r.Before, r.After)

@@ -212,6 +212,9 @@ func (p *Pool) SetKeys(keys [][]byte) error {
 	return nil
 }
 
+// Keys are those in force, the first of which encrypts.
+func (p *Pool) Keys() [][]byte { return cloneKeys(p.ring.GetKeys()) }
+
 // Run seeks other members until ctx is done, then says goodbye and closes the
 // pool; that is no error. If [Pool.Close] ends it, the error wraps
 // [ErrClosed]. It may be called once.

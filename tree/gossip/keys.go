@@ -92,6 +92,10 @@ func parseKeys(text []byte) ([][]byte, error) {
 	return keys, checkKeys(keys)
 }
 
+// CheckKeys returns an error that wraps [ErrKeys] if a pool would not take the
+// keys.
+func CheckKeys(keys [][]byte) error { return checkKeys(keys) }
+
 func checkKeys(keys [][]byte) error {
 	if len(keys) == 0 {
 		return fmt.Errorf("%w: there is none: gossip is never sent in the clear", ErrKeys)
