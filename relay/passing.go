@@ -19,8 +19,7 @@ import (
 // whatever is lost here is said again from there. Upstream's lock guards it,
 // and the fields of [lower] and [parcel] that say so.
 type below struct {
-	relays   []*lower // in the order in which they take turns
-	turn     int
+	relays   []*lower           // in the order in which they take turns
 	passed   map[uint64]*passed // under way, by the id given here; lowerWindow a relay at most
 	last     uint64             // of these ids
 	speaking map[string]bool    // relays whose findings are under way
