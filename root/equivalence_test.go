@@ -62,7 +62,7 @@ func act(s *stage, rng *rand.Rand) {
 	case 11:
 		s.apply(serverCommand(s.now, Server{Name: root, Raft: fmt.Sprintf("h:%d", n), Addr: "h:2"}))
 	case 12:
-		s.apply([][]byte{forgetCommand(s.now, root), restoredCommand(s.now), logicCommand(s.now, 2)}[rng.IntN(3)])
+		s.apply([][]byte{forgetCommand(s.now, root), restoredCommand(s.now), logicCommand(s.now, firstLogic+1)}[rng.IntN(3)])
 	case 13:
 		// What is malformed is refused, and counted.
 		s.apply([][]byte{append(tickCommand(s.now), 1), command(cmdClaim, s.now).Bytes(), digestCommand(s.now, relay, [][]byte{{1}})}[rng.IntN(3)])
@@ -199,7 +199,7 @@ func TestRandomCommandsReachEverything(t *testing.T) {
 		"settled": v.settled, "applied": v.counts.Sections[custody.Apply], "skipped": v.counts.Sections[custody.SkipPosition],
 		"diverged": v.counts.Sections[custody.RefuseDiverge], "refused claims": v.counts.Refused, "malformed": v.counts.Malformed,
 		"changes": v.changed, "commits": uint64(len(v.committed)), "restores": v.restores, "book": uint64(len(v.book)),
-		"second logic": v.logic - 1, "votes": uint64(len(v.mark.votes)) + v.mark.number, "expectations": uint64(s.f.state.expectTotal), "positions": uint64(s.f.state.placed),
+		"second logic": v.logic - firstLogic, "votes": uint64(len(v.mark.votes)) + v.mark.number, "expectations": uint64(s.f.state.expectTotal), "positions": uint64(s.f.state.placed),
 		"edges": uint64(v.edges), "closed": closedUnits(v),
 	} {
 		if n == 0 {

@@ -37,12 +37,12 @@ func TestLogicChangesAtItsEntry(t *testing.T) {
 	if claims() != 0 {
 		t.Fatal("the second logic was used before it came into force")
 	}
-	s.apply(logicCommand(s.now, 2))
+	s.apply(logicCommand(s.now, firstLogic+1))
 	s.apply(tickCommand(s.now))
-	s.apply(logicCommand(s.now, 2)) // again: nothing
-	s.apply(logicCommand(s.now, 1)) // never back
+	s.apply(logicCommand(s.now, firstLogic+1)) // again: nothing
+	s.apply(logicCommand(s.now, firstLogic))   // never back
 	s.apply(tickCommand(s.now))
-	if claims() != 2 || s.f.view().logic != 2 {
+	if claims() != 2 || s.f.view().logic != firstLogic+1 {
 		t.Fatalf("%d claims under logic %d", claims(), s.f.view().logic)
 	}
 
@@ -57,7 +57,7 @@ func TestLogicChangesAtItsEntry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Restore(bytes.NewReader(b)); err != nil || f.view().logic != 2 {
+	if err := f.Restore(bytes.NewReader(b)); err != nil || f.view().logic != firstLogic+1 {
 		t.Fatalf("restored with logic %d, %v", f.view().logic, err)
 	}
 }
@@ -66,7 +66,7 @@ func TestLogicChangesAtItsEntry(t *testing.T) {
 // newer logic.
 func TestOlderProgramStops(t *testing.T) {
 	s := laterStage(t)
-	s.apply(logicCommand(s.now, 2))
+	s.apply(logicCommand(s.now, firstLogic+1))
 	s.apply(tickCommand(s.now))
 
 	old := newStage(t)
@@ -102,16 +102,16 @@ func TestLogicIsRaisedWhenAllKnowIt(t *testing.T) {
 	g.eventually("a new program leads, and knows all the others'", func() bool {
 		g.lead(0)
 		m, err := g.roots[0].Members(within(t), false)
-		return err == nil && m.Members[0].Logic == 2 && m.Members[1].Logic == 2 && m.Members[2].Logic == 1
+		return err == nil && m.Members[0].Logic == firstLogic+1 && m.Members[1].Logic == firstLogic+1 && m.Members[2].Logic == firstLogic
 	})
 	pause(t.Context(), 3*stewardEvery)
-	if v := g.roots[0].fsm.view(); v.logic != 1 {
+	if v := g.roots[0].fsm.view(); v.logic != firstLogic {
 		t.Fatalf("logic %d came into force while a root does not know it", v.logic)
 	}
 	g.restart(2, func() { upgraded[2] = true })
 	g.eventually("the second logic is in force everywhere", func() bool {
 		for _, r := range g.roots {
-			if r.fsm.view().logic != 2 {
+			if r.fsm.view().logic != firstLogic+1 {
 				return false
 			}
 		}
