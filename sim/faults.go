@@ -110,8 +110,12 @@ func (f *fault) choose(r *rand.Rand, c cast) {
 	switch f.kind {
 	case loseDisk, rollBack, fillDisk, failSync:
 		f.victim = pick(r, edge)
-	case reboot, setClock:
-		f.victim = pick(r, slices.Concat(edge, c.middles))
+	case reboot:
+		f.victim = pick(r, slices.Concat(edge, c.middles, c.roots))
+	case setClock:
+		// Roots make root time of theirs, and a relay goes by its own while it
+		// knows none. Nobody else's is read.
+		f.victim = pick(r, slices.Concat(c.relays, c.roots, c.roots, c.roots))
 		f.amount = between(r, -300*second, 300*second)
 	case stallDisk:
 		f.victim = pick(r, slices.Concat(edge, c.roots))
@@ -166,18 +170,19 @@ type node struct {
 	save    func()
 	restore func()
 	stall   func(until int64)
+	set     func(by int64) // the wall clock
 }
 
 // node finds one by its name.
 func (w *world) node(name string) node {
 	for _, r := range w.roots {
 		if r.name == name {
-			return node{m: &r.machine, start: r.start, crash: r.crash, stall: func(t int64) { r.stalled = t }}
+			return node{m: &r.machine, start: r.start, crash: r.crash, stall: func(t int64) { r.stalled = t }, set: r.set}
 		}
 	}
 	for _, r := range w.relays {
 		if r.name == name {
-			n := node{m: &r.machine, start: r.start, crash: r.crash, stall: func(t int64) { r.tape.stalled = t }}
+			n := node{m: &r.machine, start: r.start, crash: r.crash, stall: func(t int64) { r.tape.stalled = t }, set: func(by int64) { r.clock.skew += by }}
 			if r.middle == nil {
 				n.tape, n.lose, n.save, n.restore = r.tape, r.lose, r.save, r.restore
 			}
@@ -233,7 +238,7 @@ func (w *world) begin(f fault) {
 	case newLeader:
 		w.raft.forced = true
 	case setClock:
-		n.m.clock.skew += f.amount
+		n.set(f.amount)
 	case lie:
 		w.lies = true
 		over(func() { w.lies = false })

@@ -139,11 +139,13 @@ func (o *oracle) history(chain event.Hash) (list []*batch, ok bool) {
 	return list, true
 }
 
-// rule is a span in which one root's clock was root time.
+// rule is a span in which one root's clock was root time, and was not set. All
+// of it are copies, which reckon as the root did then.
 type rule struct {
-	from int64 // true time
-	by   *clockwork
-	slew clock.Slew
+	from   int64 // true time
+	by     *rootNode
+	clock  clockwork
+	keeper root.Timekeeper
 }
 
 // slewSlack is how far root time may part from what estimators reckon with
@@ -154,17 +156,26 @@ const slewSlack = 16 * pingEvery / 1_000_000 * clock.DefaultSlewPPM
 // rule takes note that a root leads from now on.
 func (o *oracle) rule(r *rootNode) {
 	if was, ok := o.rootTime(o.w.now); ok {
-		now := r.slew.At(r.clock.wall())
+		now := r.rootTime()
 		o.slack += max(now-was, was-now) + slewSlack
 	}
-	o.rules = append(o.rules, rule{o.w.now, r.clock, r.slew})
+	o.rules = append(o.rules, rule{o.w.now, r, *r.clock, r.keeper})
+}
+
+// clockSet takes note that a root's wall clock was set. If root time hangs on
+// it, it is slewed from now on.
+func (o *oracle) clockSet(r *rootNode) {
+	if n := len(o.rules); n > 0 && o.rules[n-1].by == r {
+		o.rules = append(o.rules, rule{o.w.now, r, *r.clock, r.keeper})
+	}
 }
 
 // rootTime is what root time was at a true time.
 func (o *oracle) rootTime(t int64) (int64, bool) {
 	for i := len(o.rules) - 1; i >= 0; i-- {
 		if x := &o.rules[i]; x.from <= t || i == 0 {
-			return x.slew.At(x.by.wallAt(t)), true
+			k, at := x.keeper, max(t, x.from) // before the first leader there was none: reckoned back from it
+			return k.Now(root.Reading{Mono: x.clock.monoAt(at), Wall: x.clock.wallAt(at)}) - (at - t), true
 		}
 	}
 	return 0, false

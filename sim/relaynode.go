@@ -19,6 +19,8 @@ const (
 	farewell = second
 	// directoryEvery is how often a relay tells its children of the others.
 	directoryEvery = 2 * second
+	// timeGrace is how long a relay with a new log waits for root time.
+	timeGrace = 2 * second
 )
 
 // relayNode is a relay: the product's core and packing with a simulated disk,
@@ -151,13 +153,16 @@ func (r *relayNode) tick() {
 	r.after(tickEvery, r.tick)
 }
 
-// now is root time, known or reckoned. A relay with a new log waits for it; the
-// product's gives up after a while, and goes by a clock that may be wrong.
+// now is root time, known or reckoned. A relay with a new log waits for it for a
+// while, and then goes by its own clock, which may be wrong.
 func (r *relayNode) now() (int64, bool) {
 	if now, _, ok := r.clock.rootNow(); ok {
 		return now, true
 	}
-	return r.reckoned.Now(r.clock.mono())
+	if now, ok := r.reckoned.Now(r.clock.mono()); ok {
+		return now, true
+	}
+	return r.clock.wall(), r.w.now-r.changed >= timeGrace
 }
 
 // accept takes a new session.

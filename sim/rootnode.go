@@ -25,8 +25,7 @@ const (
 type rootNode struct {
 	machine
 	raft    member
-	slew    clock.Slew
-	rules   bool // it leads, and its slewed clock is root time
+	keeper  root.Timekeeper
 	stalled int64
 	marked  uint64 // newest mark that was voted on
 }
@@ -47,7 +46,7 @@ func (r *rootNode) start() {
 	r.machine.up = true
 	r.life++
 	r.clock.start()
-	r.slew, r.rules = clock.Slew{}, false
+	r.keeper = root.Timekeeper{}
 	m := &r.raft
 	r.raft = member{term: m.term, first: m.first, before: m.before, log: m.log, synced: m.last(), snap: m.snap, snapAt: m.snapAt, snapTerm: m.snapTerm}
 	r.marked = 0
@@ -77,36 +76,37 @@ func (r *rootNode) crash(silently bool) {
 	r.w.net.died(&r.machine, silently)
 }
 
-// rootTime is what this root takes for root time.
-func (r *rootNode) rootTime() int64 {
-	if !r.rules {
-		if m, ok := r.clock.mapping(); ok {
-			return m.Point(r.clock.mono())
-		}
+// reading is what this root's clocks show.
+func (r *rootNode) reading() root.Reading {
+	x := root.Reading{Mono: r.clock.mono(), Wall: r.clock.wall()}
+	if m, ok := r.clock.mapping(); ok {
+		x.Leader, x.Bound, x.Heard = m.Point(x.Mono), m.Bound, true
 	}
-	return r.slew.At(r.clock.wall())
+	return x
 }
 
+// rootTime is what this root takes for root time.
+func (r *rootNode) rootTime() int64 { return r.keeper.Now(r.reading()) }
+
 // known is root time for those below: nothing while no leader was heard of.
-func (r *rootNode) known() (now, bound int64, ok bool) {
-	if r.rules {
-		return r.rootTime(), 0, true
-	}
-	m, ok := r.clock.mapping()
-	return m.Point(r.clock.mono()), m.Bound, ok
-}
+func (r *rootNode) known() (now, bound int64, ok bool) { return r.keeper.Known(r.reading()) }
 
 // won goes on from the root time known so far.
 func (r *rootNode) won() {
-	local := r.clock.wall()
-	r.slew = clock.NewSlew(local, r.rootTime(), clock.DefaultSlewPPM)
-	r.rules = true
+	r.keeper.Lead(r.reading())
 	r.w.oracle.rule(r)
 	r.mark(r.raft.term)
 	r.tick(r.raft.term)
 }
 
-func (r *rootNode) follow() { r.rules = false }
+func (r *rootNode) follow() { r.keeper.Follow() }
+
+// set moves the wall clock, as an operator or NTP does.
+func (r *rootNode) set(by int64) {
+	r.rootTime()
+	r.clock.skew += by
+	r.w.oracle.clockSet(r)
+}
 
 // tick lets time pass for the state, as the leader does.
 func (r *rootNode) tick(term uint64) {
