@@ -103,9 +103,13 @@ func (r *rootNode) follow() { r.keeper.Follow() }
 
 // set moves the wall clock, as an operator or NTP does.
 func (r *rootNode) set(by int64) {
-	r.rootTime()
+	if r.machine.up {
+		r.rootTime()
+	}
 	r.clock.skew += by
-	r.w.oracle.clockSet(r)
+	if r.raft.ready {
+		r.w.oracle.clockSet(r)
+	}
 }
 
 // tick lets time pass for the state, as the leader does.
@@ -158,9 +162,12 @@ func (r *rootNode) pingLeader() {
 	}
 	t1 := r.clock.mono()
 	r.w.net.datagram(&r.machine, &leader.machine, func() {
-		t2 := leader.rootTime()
+		t2, bound, ok := leader.known()
+		if !ok {
+			return // it leads no longer
+		}
 		r.w.net.datagram(&leader.machine, &r.machine, func() {
-			r.clock.est.Add(clock.Sample{T1: t1, T2: t2, T3: t2, T4: r.clock.mono()})
+			r.clock.est.Add(clock.Sample{T1: t1, T2: t2, T3: t2, T4: r.clock.mono(), Bound: bound})
 		})
 	})
 }
