@@ -170,6 +170,10 @@ func (n *network) dial(from, to *machine, accept func(*end) error, got func(*end
 				c.ends[1].breaks("the dialer is gone")
 				return
 			}
+			if !c.ends[0].alive { // the listener died before its WELCOME arrived
+				got(nil, errRefused)
+				return
+			}
 			if known {
 				from.clock.est.Add(clock.Sample{T1: sent, T2: t2, T3: t2, T4: from.clock.mono(), Bound: bound})
 			}

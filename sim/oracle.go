@@ -26,6 +26,7 @@ type oracle struct {
 	owners   map[event.Unit]custody.Owner
 	timeless map[string]bool // origins whose events a relay placed without root time
 	kept     []keeping       // batches that only relays have, which acknowledged them as durable
+	stepped  bool            // root time began anew: no root was left that knew it
 	slack    int64           // that changes of leader add to the error of times
 	rules    []rule          // of root time, oldest first
 }
@@ -153,11 +154,16 @@ type rule struct {
 // and a sample counts for sixteen exchanges.
 const slewSlack = 16 * pingEvery / 1_000_000 * clock.DefaultSlewPPM
 
+// stepLimit is above what a new leader's estimate of root time may miss by.
+const stepLimit = second
+
 // rule takes note that a root leads from now on.
 func (o *oracle) rule(r *rootNode) {
 	if was, ok := o.rootTime(o.w.now); ok {
 		now := r.rootTime()
-		o.slack += max(now-was, was-now) + slewSlack
+		step := max(now-was, was-now)
+		o.slack += step + slewSlack
+		o.stepped = o.stepped || step > stepLimit
 	}
 	o.rules = append(o.rules, rule{o.w.now, r, *r.clock, r.keeper})
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	"pando/event"
+	"pando/event/clock"
 	"pando/relay"
 	"pando/transport"
 	"pando/tree/journal"
@@ -44,6 +45,8 @@ type relayNode struct {
 	config   []byte
 	reckoned relay.Reckoning
 	kept     int64 // when the estimate of root time was logged last
+	keptBoot clock.Boot
+	rebooted bool // since that estimate
 
 	losses int // of its disk
 	saved  *savedRelay
@@ -131,6 +134,7 @@ func (r *relayNode) start() {
 			}
 			r.record(rec)
 		}
+		r.rebooted = r.keptBoot != r.clock.boot
 		r.reckoned = relay.Reckon(r.core, r.clock.boot, r.clock.mono())
 		r.after(tickEvery, r.tick)
 		r.after(directoryEvery, r.tellDirectory)
@@ -147,7 +151,7 @@ func (r *relayNode) tick() {
 		r.record(relay.TickRecord(now))
 	}
 	if m, ok := r.clock.mapping(); ok && r.w.now-r.kept >= clockEvery {
-		r.kept = r.w.now
+		r.kept, r.keptBoot = r.w.now, r.clock.boot
 		r.record(relay.ClockRecord(m))
 	}
 	r.after(tickEvery, r.tick)
@@ -163,6 +167,17 @@ func (r *relayNode) now() (int64, bool) {
 		return now, true
 	}
 	return r.clock.wall(), r.w.now-r.changed >= timeGrace
+}
+
+// guesses reports whether this relay knows neither root time nor where it was
+// on the clock that still runs: it goes by its own clock, or by a log that does
+// not say for how long the machine was down.
+func (r *relayNode) guesses() bool {
+	if _, _, known := r.clock.rootNow(); known {
+		return false
+	}
+	_, reckoned := r.reckoned.Now(r.clock.mono())
+	return !reckoned || r.rebooted
 }
 
 // accept takes a new session.
@@ -243,9 +258,6 @@ func (r *relayNode) batch(c *child, ch channel, body []byte) error {
 		lane = event.Bulk
 	}
 	now, _ := r.now()
-	if _, _, known := r.clock.rootNow(); !known {
-		r.w.oracle.timeless[c.e.peer().m.name] = true
-	}
 	rec, err := relay.BatchRecord(c.id, lane, now, body)
 	if err != nil {
 		return err
@@ -253,6 +265,9 @@ func (r *relayNode) batch(c *child, ch channel, body []byte) error {
 	var b wire.Batch
 	if err := wire.Decode(body, &b); err != nil {
 		return err
+	}
+	if !b.Mapped && r.guesses() {
+		r.w.oracle.timeless[c.e.peer().m.name] = true
 	}
 	r.w.checkTimes(r.name, &b)
 	h, err := event.DecodeHeader(b.Bytes)

@@ -27,6 +27,8 @@ type rootNode struct {
 	raft    member
 	keeper  root.Timekeeper
 	stalled int64
+	full    bool   // there is no room on its disk
+	sick    bool   // its next sync fails
 	marked  uint64 // newest mark that was voted on
 }
 
@@ -48,7 +50,8 @@ func (r *rootNode) start() {
 	r.clock.start()
 	r.keeper = root.Timekeeper{}
 	m := &r.raft
-	r.raft = member{term: m.term, first: m.first, before: m.before, log: m.log, synced: m.last(), snap: m.snap, snapAt: m.snapAt, snapTerm: m.snapTerm}
+	r.raft = member{term: m.term, first: m.first, before: m.before, log: m.log, synced: m.last(), snap: m.snap, snapAt: m.snapAt, snapTerm: m.snapTerm,
+		learner: m.learner, disk: m.disk}
 	r.marked = 0
 	r.restore()
 	r.w.say(r.name, "starts, log %d to %d", m.first, m.last())
@@ -74,6 +77,18 @@ func (r *rootNode) crash(silently bool) {
 	r.machine.up = false
 	r.life++
 	r.w.net.died(&r.machine, silently)
+}
+
+// lose empties the disk, and another node takes this one's place: it has no vote
+// until it has all that is committed. Without a majority that kept theirs there
+// would be nothing to learn from, and the disk stays.
+func (r *rootNode) lose() {
+	if !r.w.raft.spares(r) {
+		return
+	}
+	r.w.say(r.name, "has an empty disk")
+	r.raft = member{first: 1, learner: true, disk: r.raft.disk + 1}
+	r.clock.lose()
 }
 
 // reading is what this root's clocks show.
