@@ -4,6 +4,7 @@ import (
 	"pando/event"
 	"pando/event/clock"
 	"pando/internal/pack"
+	"pando/tree/journal"
 	"pando/tree/wire"
 )
 
@@ -31,8 +32,15 @@ func (r Record) Batch() []byte {
 }
 
 // Sheds reports whether a record brings data: it is refused while space is
-// short; see journal.Options.
+// short.
 func Sheds(kind uint8) bool { return kind == recBatch }
+
+func rank(kind uint8) journal.Rank {
+	if Sheds(kind) {
+		return journal.Data
+	}
+	return journal.Last
+}
 
 // SettledRecord lets the log be trimmed.
 func SettledRecord(l event.Lane, seq uint64) Record {

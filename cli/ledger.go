@@ -14,8 +14,8 @@ import (
 
 // ledgerView accounts for the units of a tree, and for all of them together.
 type ledgerView struct {
-	Accounts []root.Account `json:"accounts"`
-	Total    struct {
+	root.Ledger
+	Total struct {
 		Accepted uint64 `json:"accepted"`
 		Settled  uint64 `json:"settled"`
 		Held     uint64 `json:"held"`
@@ -41,7 +41,10 @@ over cannot be read again), restored (the roots were restored from an older
 snapshot), forgotten (the agent's log was replaced too often). The sequence
 numbers and times of each are in the JSON.
 
-What agents accepted is what they last reported, a second or two ago.`,
+What agents accepted is what they last reported to the leader, a second or two
+ago. Where the root that answers has no report, it says so, HELD is "?", and the
+sums leave out what is held there: with --stale at a root that does not lead, or
+for a moment after a change of leader.`,
 		Example: `  pando ledger --context tree.yaml
   pando ledger --origin 'eu/*' -o json`,
 		Args: cobra.NoArgs,
@@ -55,13 +58,17 @@ What agents accepted is what they last reported, a second or two ago.`,
 			if err := c.get(cmd.Context(), "/v1/ledger", flags.query(), &all); err != nil {
 				return err
 			}
-			view.Accounts = []root.Account{}
+			view.Accounts, view.Note = []root.Account{}, all.Note
 			for _, a := range all.Accounts {
 				if stream.Match(origin, a.Origin) {
 					view.add(a)
 				}
 			}
-			return e.render(view, view.table())
+			if err := e.render(view, view.table()); err != nil || view.Note == "" || e.output != outputTable {
+				return err
+			}
+			_, err = fmt.Fprintf(e.stderr, "note: %s\n", view.Note)
+			return err
 		},
 	}
 	addReadFlags(cmd, &flags)
@@ -71,6 +78,9 @@ What agents accepted is what they last reported, a second or two ago.`,
 
 func (v *ledgerView) add(a root.Account) {
 	v.Accounts = append(v.Accounts, a)
+	if a.AsOf == 0 && !a.Closed {
+		v.Unreported++
+	}
 	v.Total.Accepted += a.Accepted
 	v.Total.Settled += a.Settled
 	v.Total.Held += a.Held
@@ -84,7 +94,11 @@ func (v *ledgerView) table() table {
 		if a.Closed {
 			wal += " (closed)"
 		}
-		t.add(a.Origin, wal, a.Lane, a.Accepted, a.Settled, a.Held, a.Dropped, lostWords(a.Lost))
+		held := fmt.Sprint(a.Held)
+		if a.AsOf == 0 && !a.Closed {
+			held = "?"
+		}
+		t.add(a.Origin, wal, a.Lane, a.Accepted, a.Settled, held, a.Dropped, lostWords(a.Lost))
 	}
 	t.add("all", "", "", v.Total.Accepted, v.Total.Settled, v.Total.Held, v.Total.Dropped, "")
 	return t

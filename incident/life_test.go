@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"pando/event"
 	"pando/stream/anomaly"
 )
 
@@ -125,5 +126,32 @@ func TestAliasFollowsItsAnchor(t *testing.T) {
 	changes := s.add(effect)
 	if got := s.set.Get(id); got == nil || got.ID != id || got.First != "caller" {
 		t.Errorf("the alias leads to %+v after\n%s", got, describeChanges(changes))
+	}
+}
+
+// An id that a relay gave may come while its finding is in no incident yet, or
+// when that incident has settled: it leads to the incident all the same.
+func TestAliasWaitsForAnIncident(t *testing.T) {
+	s := newStage(t, DefaultOptions(), "caller>callee")
+	lone, cause := finding("caller", anomaly.Error, 102), finding("callee", anomaly.Error, 100)
+	lone.Severity = event.SeverityWarn
+	s.add(lone)
+	s.set.Alias("INC-GIVEN", lone.ID)
+	if got := s.set.Get("INC-GIVEN"); got != nil {
+		t.Fatalf("a finding in no incident leads to %+v", got)
+	}
+	s.check()
+	s.add(cause)
+	if got := s.set.Get("INC-GIVEN"); got == nil || got != s.only() {
+		t.Fatalf("the id leads to %+v", got)
+	}
+	own := s.only().ID
+	s.set.Tick(at(7200), s.graph)
+	s.set.Tick(at(14400), s.graph)
+	s.set.Alias("INC-LATE", cause.ID)
+	for _, id := range []string{"INC-GIVEN", "INC-LATE"} {
+		if got := s.set.Get(id); got == nil || got.ID != own || got.Status != StatusSettled {
+			t.Errorf("%s leads to %+v, want the settled incident", id, got)
+		}
 	}
 }

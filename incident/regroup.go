@@ -71,7 +71,13 @@ func (s *Set) carryOver(fs []*anomaly.Finding, claims []claim) []Change {
 	}
 	own := slices.IndexFunc(claims, func(c claim) bool { return c.number != 0 })
 	if own < 0 {
-		return []Change{s.openNew(fs)}
+		opened := s.openNew(fs)
+		for _, c := range claims { // ids that were given elsewhere
+			if c.retired.id != opened.ID {
+				s.putRetired(retired{c.retired.id, opened.ID, c.retired.anchor, 0, 0})
+			}
+		}
+		return []Change{opened}
 	}
 	keep := claims[own]
 	rest := slices.Delete(claims, own, own+1)
@@ -112,7 +118,9 @@ func (s *Set) qualifies(fs []*anomaly.Finding) bool {
 func (s *Set) openNew(fs []*anomaly.Finding) Change {
 	s.opened++
 	i := &Incident{Number: s.opened, Anchor: fs[0].ID, Opened: s.now}
-	s.retired = slices.DeleteFunc(slices.Clone(s.retired), func(r retired) bool { return r.number == 0 && r.anchor == fs[0].ID })
+	s.retired = slices.DeleteFunc(slices.Clone(s.retired), func(r retired) bool { // it is the name that this one gets
+		return r.number == 0 && r.anchor == fs[0].ID && strings.HasPrefix(makeID(fs[0].ID, maxIDChars), r.id)
+	})
 	for chars := idChars; ; chars++ {
 		i.ID = makeID(fs[0].ID, chars)
 		if chars == maxIDChars || !s.taken(i.ID) {

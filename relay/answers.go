@@ -124,7 +124,7 @@ func (c *core) judged(body []byte) error {
 			return err
 		}
 	}
-	return nil
+	return c.admit()
 }
 
 func (c *core) judge(j *wire.Judgement) error {
@@ -132,8 +132,8 @@ func (c *core) judge(j *wire.Judgement) error {
 	if u == nil {
 		return nil
 	}
-	if j.To != 0 && u.inFlight > 0 {
-		u.inFlight--
+	if j.To != 0 {
+		c.land(u)
 	}
 	const noCut = ^uint64(0)
 	cut := u.intake.Cut
@@ -206,10 +206,10 @@ func (u *unit) beginRest() {
 // again to the next root.
 func (c *core) uplink(up bool) {
 	c.up = up
+	c.clearFlights()
 	for _, u := range c.order() {
 		u.intake.Recut()
 		u.beginRest()
-		u.inFlight = 0
 		u.learned = 0 // what was said of it may be lost
 		u.refold()
 		c.hurry(u)
@@ -225,7 +225,7 @@ func (c *core) uplink(up bool) {
 	for i := range c.pending {
 		c.sayFinding(&c.pending[i])
 	}
-	c.handOver()
+	c.handOver(c.local.named())
 }
 
 // report keeps findings until the root has them, and says them. Without a root
@@ -235,9 +235,6 @@ func (c *core) report(fs []anomaly.Finding) {
 		return
 	}
 	c.pace.suspect(fs, c.now)
-	if !c.up || c.local.holds(fs) {
-		c.suspect(fs)
-	}
 	for i := range fs {
 		f := &fs[i]
 		if c.found != nil {
@@ -250,12 +247,18 @@ func (c *core) report(fs []anomaly.Finding) {
 			c.pending = append(c.pending, *f)
 		}
 		if len(c.pending) > maxPendingFindings {
+			if c.lost != nil {
+				c.lost(c.local.holds(c.pending[:1]))
+			}
 			c.pending = slices.Delete(c.pending, 0, 1)
 			c.dropped++
 		}
 		if c.up {
 			c.sayFinding(f)
 		}
+	}
+	if !c.up || c.local.holds(fs) {
+		c.suspect(fs) // names go behind what they are made of
 	}
 }
 
@@ -266,12 +269,19 @@ func (c *core) sayFinding(f *anomaly.Finding) {
 }
 
 func (c *core) received(body []byte) error {
-	list, err := decodeReceipts(body)
+	m, err := decodeReceived(body)
 	if err != nil {
 		return err
 	}
-	for _, x := range list {
+	c.flights.taught -= min(c.flights.taught, m.Taught)
+	for _, x := range m.Findings {
 		c.pending = slices.DeleteFunc(c.pending, func(p anomaly.Finding) bool { return p.ID == x.ID && p.Revision <= x.Revision })
+	}
+	for _, id := range m.Named {
+		c.local.told(id)
+	}
+	if err := c.admit(); err != nil {
+		return err
 	}
 	return c.handedOver()
 }

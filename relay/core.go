@@ -18,7 +18,7 @@ import (
 )
 
 // logicVersion rises whenever the same records may give other outputs.
-const logicVersion = 3
+const logicVersion = 4
 
 // Bounds of the core.
 const (
@@ -29,6 +29,11 @@ const (
 	maxPendingFindings = 4096
 	// maxInFlight bounds the sections of one unit without an answer.
 	maxInFlight = 8
+	// maxFlying bounds the bytes of all sections of one lane without an answer,
+	// and maxTaught those of expectations, beyond one of each: what the shell
+	// keeps until it is sent. Units that have more to say line up.
+	maxFlying = 8 << 20
+	maxTaught = 8 << 20
 	// maxSection is the size in bytes beyond which a section of several batches
 	// is cut shorter. One batch's is below transport.MaxMessage whatever is in it.
 	maxSection = maxDigest
@@ -90,6 +95,7 @@ type core struct {
 	dropped  uint64 // findings beyond maxPendingFindings
 	local    *provisional
 	pace     pace
+	flights  flights
 
 	say func(journal.Output)
 	// seen is told every stepped event, for people who watch; it must not
@@ -97,7 +103,10 @@ type core struct {
 	seen func(u event.Unit, e *event.Event, point int64)
 	// found is told every finding, likewise.
 	found func(f *anomaly.Finding)
-	err   error // what made stepping impossible; Step returns it
+	// lost is told every finding that the root will not have, likewise, and
+	// whether a provisional incident is made of it.
+	lost func(provisional bool)
+	err  error // what made stepping impossible; Step returns it
 }
 
 // session is an agent's session that has its units open.
@@ -136,14 +145,33 @@ func (c *core) Oldest() wal.Seq {
 
 // Step applies one record.
 func (c *core) Step(at wal.Seq, kind uint8, body []byte, say func(journal.Output)) error {
+	return c.StepPrepared(at, kind, body, c.Prepare(kind, body), say)
+}
+
+// Prepare decodes a batch.
+func (c *core) Prepare(kind uint8, body []byte) any {
+	if kind != recBatch {
+		return nil
+	}
+	return unpack(body)
+}
+
+// StepPrepared applies one record, of which a batch is decoded already.
+func (c *core) StepPrepared(at wal.Seq, kind uint8, body []byte, prepared any, say func(journal.Output)) error {
 	c.say, c.err = say, nil
-	if err := c.step(at, kind, body); err != nil {
+	if x, ok := prepared.(*unpacked); ok {
+		if err := c.batch(at, x); err != nil {
+			return err
+		}
+		return c.err
+	}
+	if err := c.step(kind, body); err != nil {
 		return err
 	}
 	return c.err
 }
 
-func (c *core) step(at wal.Seq, kind uint8, body []byte) error {
+func (c *core) step(kind uint8, body []byte) error {
 	switch kind {
 	case recStart:
 		return c.start(body)
@@ -158,8 +186,6 @@ func (c *core) step(at wal.Seq, kind uint8, body []byte) error {
 		}
 		c.closeSession(id)
 		return nil
-	case recBatch:
-		return c.batch(at, body)
 	case recVouch:
 		return c.vouch(body)
 	case recTick:
@@ -267,6 +293,9 @@ func (c *core) tick(body []byte) error {
 		}
 		c.expect(u)
 	}
+	if err := c.admit(); err != nil {
+		return err
+	}
 	c.inquire()
 	return nil
 }
@@ -276,6 +305,29 @@ func (c *core) tick(body []byte) error {
 // first hears of root time, makes everything due: nothing waits until time has
 // caught up.
 func (c *core) due(last, every int64) bool { return c.now < last || c.now-last >= every }
+
+// frees reports whether a tick would move something by which the log can be
+// trimmed: a section that is cut while none of its unit waits for an answer, so
+// that each such tick is followed by a word of the root, or a wait that ends.
+// And whether the root could be asked after what another relay has.
+func (c *core) frees(now int64) (moves, asks bool) {
+	if !c.up {
+		return false, false
+	}
+	due := func(last, every int64) bool { return now < last || now-last >= every }
+	for _, u := range c.units {
+		if len(u.intake.Held) == 0 {
+			continue
+		}
+		moves = moves || u.patient && due(u.openedAt, claimPatience) ||
+			u.inFlight == 0 && due(u.lastCut, c.pace.every()) && len(u.intake.Section(1)) > 0
+		asks = asks || u.intake.Fenced && due(c.asked, askEvery)
+	}
+	return moves, asks
+}
+
+// rested reports whether a start would change nothing.
+func (c *core) rested(name string) bool { return c.name == name && len(c.sessions) == 0 && !c.up }
 
 // inquire asks the root about units that were handed over to another relay
 // while batches of them are still here: they are kept until settled.

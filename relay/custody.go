@@ -28,6 +28,7 @@ func (c *core) open(body []byte) error {
 	m := &o.Open
 	refuse := func(code string, known custody.Term, err error) error {
 		c.tell(o.Session, &wire.Refused{WAL: m.WAL, Term: m.Term, Code: code, Reason: err.Error(), Known: known})
+		c.say(journal.Output{To: toSession(o.Session), Kind: outHangUp, Body: []byte(err.Error())})
 		return nil
 	}
 	if u := c.units[event.Unit{Origin: o.Origin, WAL: m.WAL, Lane: event.Critical}]; u != nil && u.session != 0 {
@@ -114,6 +115,7 @@ func (c *core) closeSession(id uint64) {
 // forget drops a unit of which nothing is left to keep here.
 func (c *core) forget(u *unit) {
 	if u.intake.Done() {
+		c.dismiss(u)
 		delete(c.units, u.id)
 	}
 }
@@ -129,36 +131,34 @@ func (c *core) hangUp(s *session, reason string) {
 	c.closeSession(s.id)
 }
 
-func (c *core) batch(at wal.Seq, body []byte) error {
-	a, err := decodeArrival(body)
-	if err != nil {
-		return fmt.Errorf("arrival: %w", err)
+func (c *core) batch(at wal.Seq, x *unpacked) error {
+	if x.err != nil {
+		return fmt.Errorf("arrival: %w", x.err)
 	}
-	s := c.sessions[a.Session]
+	s := c.sessions[x.Session]
 	if s == nil {
 		return nil // it ended while the batch was on its way to the log
 	}
-	b, err := event.Decode(a.Batch.Bytes)
-	if err != nil {
-		c.refuse(s, fmt.Errorf("batch: %w", err))
+	if x.bad != nil {
+		c.refuse(s, fmt.Errorf("batch: %w", x.bad))
 		return nil
 	}
-	id := event.Unit{Origin: s.origin, WAL: s.wal, Lane: event.Lane(a.Lane)}
+	b := &x.arrived.batch
+	id := event.Unit{Origin: s.origin, WAL: s.wal, Lane: event.Lane(x.Lane)}
 	if b.Unit != id {
 		c.refuse(s, fmt.Errorf("batch of unit %s in a session of %s: %w", b.Unit, id, custody.ErrProtocol))
 		return nil
 	}
 	u := c.units[id]
-	span := custody.Span{First: b.First, Last: b.Last(), Before: a.Batch.Before,
-		After: event.Chain(a.Batch.Before, a.Batch.Bytes), Pos: uint64(at)}
+	span := custody.Span{First: b.First, Last: b.Last(), Before: x.Batch.Before, After: x.after, Pos: uint64(at)}
 	if err := u.intake.Add(span); err != nil {
 		c.refuse(s, err)
 		return nil
 	}
 	if span.Last > u.intake.Settled {
-		u.keep(at, b, &a)
+		u.keep(at, x.arrived)
 	}
-	u.intake.Vouch(a.Batch.DurableTo)
+	u.intake.Vouch(x.Batch.DurableTo)
 	c.advance(u)
 	return nil
 }

@@ -3,78 +3,97 @@
 package relay
 
 import (
+	"pando/event"
 	"pando/transport"
 	"pando/tree/wire"
 )
 
-// pack makes the next digest of the sections that wait: of this relay's own
-// and of each relay's below in turn, so that none waits for all that another
-// one has. Sections of one source keep their order.
-func (u *Outgoing) pack() (transport.Message, bool) {
-	if u.digest != 0 {
+// digests is what one lane has to say.
+type digests struct {
+	sections []section // of this relay's own, that wait
+	turn     int       // of the sources
+	id       uint64    // of the digest under way, or 0
+	flight   []*parcel // whose its sections are; nil: the core's
+}
+
+// section is one of the core's.
+type section struct {
+	body   []byte
+	unit   event.Unit
+	behind uint64 // expectations that came before it
+}
+
+// pack makes a lane's next digest of the sections that wait: of this relay's
+// own and of each relay's below in turn, so that none waits for all that another
+// one has. Sections of one unit keep their order.
+//
+// A section waits until what it taught is committed, for who takes its agent
+// over must know that, or be sent the events. Those of other agents pass it.
+func (u *Outgoing) pack(lane event.Lane) (transport.Message, bool) {
+	q := &u.lanes[lane]
+	if q.id != 0 {
 		return transport.Message{}, false
 	}
-	var sections [][]byte
 	b := u.below
 	if b == nil {
 		b = &below{}
 	}
+	var sections [][]byte
+	var waiting []section
+	own := 0 // of q.sections: those before are looked through
 	sources := 1 + len(b.relays)
 	for size, idle := 0, 0; idle < sources && len(sections) < maxSectionsPerDigest; {
-		source := b.turn % sources
-		section, from, ok := u.first(b, source)
-		if !ok {
-			b.turn++
+		var body []byte
+		var from *parcel
+		source := q.turn % sources
+		if source == 0 {
+			for ; own < len(q.sections) && u.untaught(&q.sections[own]); own++ {
+				waiting = append(waiting, q.sections[own])
+			}
+			if own < len(q.sections) {
+				body = q.sections[own].body
+			}
+		} else if list := b.relays[source-1].parcels[lane]; len(list) > 0 {
+			from = list[0]
+			body = from.sections[0]
+		}
+		if body == nil {
+			q.turn++
 			idle++
 			continue
 		}
-		if size += len(section); size > maxDigest && len(sections) > 0 {
+		if size += len(body); size > maxDigest && len(sections) > 0 {
 			break // it begins the next one
 		}
-		u.drop(b, source)
-		sections, u.flight = append(sections, section), append(u.flight, from)
-		b.turn++
+		if from != nil {
+			b.drop(from, lane)
+		} else {
+			u.packed += uint64(len(body))
+			own++
+		}
+		sections, q.flight = append(sections, body), append(q.flight, from)
+		q.turn++
 		idle = 0
+	}
+	if q.sections = q.sections[own:]; len(waiting) > 0 {
+		q.sections = append(waiting, q.sections...)
 	}
 	if len(sections) == 0 {
 		return transport.Message{}, false
 	}
 	u.id++
-	u.digest = u.id
+	q.id = u.id
 	return wire.Encode(&wire.Digest{ID: u.id, Sections: sections}), true
 }
 
-// first is the section that waits longest of a source: 0 is this relay, others
-// are those below. Sections wait for the expectations that they taught, which
-// travel with findings: who takes an agent over knows what was settled.
-func (u *Outgoing) first(b *below, source int) (section []byte, from *parcel, ok bool) {
-	if source == 0 {
-		if len(u.sections) == 0 || len(u.expect) > 0 {
-			return nil, nil, false
-		}
-		return u.sections[0], nil, true
-	}
-	l := b.relays[source-1]
-	if len(l.parcels) == 0 || l.parcels[0].behind != nil && !l.parcels[0].behind.sent {
-		return nil, nil, false
-	}
-	return l.parcels[0].sections[0], l.parcels[0], true
-}
-
-// drop takes the first section of a source off its queue.
-func (u *Outgoing) drop(b *below, source int) {
-	if source == 0 {
-		u.packed += uint64(len(u.sections[0]))
-		u.sections = u.sections[1:]
-		return
-	}
-	l := b.relays[source-1]
-	p := l.parcels[0]
+// drop takes the first section of a parcel off its relay's queue.
+func (b *below) drop(p *parcel, lane event.Lane) {
+	l := p.from
 	n := len(p.sections[0])
 	l.packed += uint64(n)
-	l.release(n)
+	l.release(lane, n)
 	b.count.Inc()
 	if p.sections = p.sections[1:]; len(p.sections) == 0 {
-		l.parcels = l.parcels[1:]
+		l.parcels[lane] = l.parcels[lane][1:]
 	}
 }

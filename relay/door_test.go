@@ -15,6 +15,7 @@ import (
 
 	"pando/transport"
 	"pando/transport/ca"
+	"pando/tree/custody"
 	"pando/tree/uplink"
 	"pando/tree/wire"
 )
@@ -26,22 +27,196 @@ func TestDoorGivesEachItsTurn(t *testing.T) {
 	}
 	now := time.Unix(1000, 0)
 	var got []time.Duration
-	for range 5 {
-		got = append(got, d.ask(now))
+	for n := range 5 {
+		wait, _ := d.ask(fmt.Sprint("eu/a", n), now)
+		got = append(got, wait)
 	}
 	if want := "[0s 0s 10ms 20ms 30ms]"; fmt.Sprint(got) != want {
 		t.Fatalf("told to come back in %v, want %s", got, want)
 	}
-	for _, at := range got[2:] {
-		if wait := d.ask(now.Add(at)); wait != 0 {
+	for n, at := range got[2:] {
+		if wait, _ := d.ask(fmt.Sprint("eu/a", n+2), now.Add(at)); wait != 0 {
 			t.Errorf("who comes back at its turn of %s waits %s more", at, wait)
 		}
 	}
-	for range 10_000 {
-		if wait := d.ask(now); wait > maxTurn {
+	for n := range 10_000 {
+		if wait, _ := d.ask(fmt.Sprint("eu/b", n), now); wait > maxTurn {
 			t.Fatalf("told to come back in %s, want at most %s", wait, maxTurn)
 		}
 	}
+}
+
+// A node that dials as fast as it can takes no more than its own budget, and
+// nobody's turn.
+func TestDoorIsFairBetweenNodes(t *testing.T) {
+	d, err := newDoor(10*time.Millisecond, 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, granted := time.Unix(1000, 0), 0
+	for range 1000 {
+		if wait, _ := d.ask("eu/evil", now); wait == 0 {
+			granted++
+		}
+	}
+	if granted != nodeBurst {
+		t.Errorf("%d handshakes at once, a node may have %d", granted, nodeBurst)
+	}
+	for n := range 20 - nodeBurst {
+		if wait, _ := d.ask(fmt.Sprint("eu/a", n), now); wait != 0 {
+			t.Fatalf("number %d has to wait %s", n, wait)
+		}
+	}
+	// With the budget of all used up, it still takes one turn only.
+	for range 1000 {
+		if wait, _ := d.ask("eu/eager", now); wait != 10*time.Millisecond {
+			t.Fatalf("the first who is refused has to wait %s", wait)
+		}
+	}
+	if wait, _ := d.ask("eu/next", now); wait != 20*time.Millisecond {
+		t.Errorf("the second who is refused has to wait %s", wait)
+	}
+	granted = 0
+	for ms := range 10_000 {
+		if wait, _ := d.ask("eu/evil", now.Add(time.Duration(ms)*time.Millisecond)); wait == 0 {
+			granted++
+		}
+	}
+	if most := int(10*time.Second/nodeEvery) + 1; granted > most || granted < most/2 {
+		t.Errorf("%d handshakes within ten seconds, a node may have %d", granted, most)
+	}
+	for n := range 3 * maxVisitors {
+		d.ask(fmt.Sprint("eu/c", n), now.Add(time.Minute))
+	}
+	if len(d.visitors) > maxVisitors {
+		t.Errorf("%d nodes are remembered", len(d.visitors))
+	}
+}
+
+// One certificate holds a few sessions at a relay, and the last ones to come
+// make the oldest leave. Another child finds a place all the same.
+func TestANodeHasAFewSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, reg, log := newRegion(t), prometheus.NewRegistry(), &text{}
+		stop := r.relay("r1", reg, func(o *Options) {
+			o.HandshakeEvery, o.HandshakeBurst = 20*time.Millisecond, 10
+			o.Logger = slog.New(slog.NewTextHandler(log, nil))
+		})
+		defer stop()
+		time.Sleep(timeGrace)
+		dial := func(o transport.Options) (*transport.Session, error) {
+			return transport.Dial(t.Context(), "r1:7000", transport.Hello{Term: custody.Term{Epoch: 1, Session: 1}}, o)
+		}
+		options := func(name string) transport.Options {
+			o := transport.DefaultOptions()
+			o.Credentials, o.Network = r.credentials(transport.RoleAgent, name), r.net.Host(name)
+			return o
+		}
+		evil := options("evil")
+		opened, err := dial(evil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		term := custody.Term{Epoch: 1, Session: 1}
+		if err := opened.SendControl(t.Context(), wire.Encode(&wire.Open{WAL: 7, Term: term, Offers: [2]custody.Offer{{From: 1}, {From: 1}}})); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		var held []*transport.Session
+		for range 200 {
+			if s, err := dial(evil); err == nil {
+				held = append(held, s)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		live := 0
+		for _, s := range held {
+			if s.Err() == nil {
+				live++
+			}
+		}
+		if live != maxOfNode-1 || opened.Err() != nil {
+			t.Errorf("of %d sessions %d are left beside the one with units: %v", len(held), live, opened.Err())
+		}
+		if held[len(held)-1].Err() != nil {
+			t.Error("the newest one made room")
+		}
+		if log.count("child=eu/evil") == 0 {
+			t.Error("the log does not name it")
+		}
+		for n := range 20 {
+			s, err := dial(options(fmt.Sprint("a", n)))
+			if err != nil {
+				t.Fatalf("another child is refused: %v", err)
+			}
+			defer s.Close("test over")
+			time.Sleep(50 * time.Millisecond)
+			_, _ = dial(evil)
+		}
+		for _, s := range append(held, opened) {
+			s.Close("test over")
+		}
+	})
+}
+
+// Children that do not listen do not keep a directory from those who do.
+func TestMuteChildrenDelayNoDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegion(t)
+		stop := r.relay("r1", nil, func(*Options) {})
+		defer stop()
+		time.Sleep(timeGrace)
+		var all []*transport.Session
+		for n := range 10 {
+			name := fmt.Sprint("a", n)
+			o := transport.DefaultOptions()
+			o.Credentials, o.Network = r.credentials(transport.RoleAgent, name), r.net.Host(name)
+			s, err := transport.Dial(t.Context(), "r1:7000", transport.Hello{Term: custody.Term{Epoch: 1, Session: 1}}, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close("test over")
+			all = append(all, s)
+		}
+		time.Sleep(time.Second)
+		heard := func(s *transport.Session) {
+			t.Helper()
+			for {
+				m, err := s.ReceiveControl(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if m.Kind == wire.KindDirectory {
+					return
+				}
+			}
+		}
+		heard(all[5])
+		r.made.mu.Lock()
+		var mute []*transport.Session
+		for _, c := range r.made.sessions {
+			if c.s.Peer().Name != "a5" {
+				mute = append(mute, c.s)
+			}
+		}
+		r.made.mu.Unlock()
+		for _, s := range mute {
+			for full := false; !full; {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+				full = s.SendControl(ctx, transport.Message{Kind: 0xee, Body: make([]byte, 64<<10)}) != nil
+				cancel()
+			}
+		}
+		for range 20 {
+			began := time.Now()
+			r.made.tellNews()
+			heard(all[5])
+			if took := time.Since(began); took >= time.Second {
+				t.Fatalf("a child that listens waits %s for its directory", took)
+			}
+		}
+	})
 }
 
 // region is a relay and the means to make agents, in virtual time.
@@ -49,10 +224,12 @@ type region struct {
 	t   testing.TB
 	dir string
 	net *transport.Memory
+
+	made *Relay // the last one
 }
 
 func newRegion(t *testing.T) *region {
-	r := &region{t, t.TempDir(), transport.NewMemory()}
+	r := &region{t: t, dir: t.TempDir(), net: transport.NewMemory()}
 	r.init()
 	return r
 }
@@ -93,6 +270,7 @@ func (r *region) relay(name string, reg prometheus.Registerer, change func(*Opti
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.made = x
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- x.Run(ctx) }()

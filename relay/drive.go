@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"pando/event"
+	"pando/incident"
 	"pando/internal/pack"
 	"pando/stream/anomaly"
 	"pando/tree/journal"
@@ -35,6 +36,9 @@ func (c Core) Extent() Extent {
 	}
 	return x
 }
+
+// Provisional lists the incidents that operators of this relay are shown.
+func (c Core) Provisional() []incident.Summary { return c.local.set.Freeze().Summaries() }
 
 // Config is the detectors' configuration as the log keeps it, or nil.
 func (c Core) Config() []byte { return c.config }
@@ -93,8 +97,23 @@ func UplinkRecord(up bool) Record {
 }
 
 // Sheds reports whether a record brings data: it is refused while space is
-// short; see journal.Options.
+// short.
 func Sheds(kind uint8) bool { return kind == recOpen || kind == recBatch }
+
+// rank is what a record is worth when the log is short of room. A close is
+// among what lets it be trimmed: batches that no disk vouched for go with the
+// session, and there is at most one for each session that was let in.
+func rank(kind uint8) journal.Rank {
+	switch kind {
+	case recOpen, recBatch:
+		return journal.Data
+	case recVouch, recTick, recClock, recGrant:
+		return journal.Upkeep
+	case recStart, recConfig:
+		return journal.Last
+	}
+	return journal.Vital
+}
 
 // Addressee is whom an output is for.
 type Addressee uint8

@@ -3,8 +3,12 @@
 package relay
 
 import (
+	"errors"
+	"fmt"
+
 	"pando/tree/share"
 	"pando/tree/wire"
+	"pando/wal"
 )
 
 // granted takes the parent's word on how much bulk may be sent. It holds for
@@ -55,7 +59,29 @@ func (u *upstream) divide() error {
 // keepTo tells the core what it may send.
 func (u *upstream) keepTo(bytesPerS uint64) error {
 	u.mu.Lock()
-	u.own = bytesPerS
+	u.own, u.owes = bytesPerS, true
 	u.mu.Unlock()
-	return u.record(recGrant, encodeNumbers(bytesPerS))
+	if err := u.regrant(); !errors.Is(err, wal.ErrFull) {
+		return err
+	}
+	return nil
+}
+
+// regrant tells the core what it may send, if it has not been told.
+func (u *upstream) regrant() error {
+	u.word.Lock()
+	defer u.word.Unlock()
+	u.mu.Lock()
+	rate, due := u.own, u.owes
+	u.mu.Unlock()
+	if !due {
+		return nil
+	}
+	if _, err := u.r.journal.Append(recGrant, encodeNumbers(rate), true); err != nil {
+		return fmt.Errorf("%w: %w", errLog, err)
+	}
+	u.mu.Lock()
+	u.owes = u.own != rate && u.owes
+	u.mu.Unlock()
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"pando/transport"
 	"pando/tree/custody"
 	"pando/tree/wire"
+	"pando/wal"
 )
 
 // caller is an agent's side of one session, spoken by hand.
@@ -190,6 +192,135 @@ func TestHostileChildDisturbsNobody(t *testing.T) {
 				t.Errorf("the good child's session ended: %v", good.s.Err())
 			}
 		})
+	}
+}
+
+// A child that is refused is hung up on, whether it goes on as if it were not
+// or just stays, and nothing that it sends meanwhile is logged.
+func TestRefusedChildIsHungUpOn(t *testing.T) {
+	none := func(*event.Batch) {}
+	twice := func(r *region, mine *transport.Credentials) *caller {
+		r.call(mine, 5, custody.Term{Epoch: 1, Session: 1})
+		return r.call(mine, 5, custody.Term{Epoch: 1, Session: 2})
+	}
+	for name, c := range map[string]struct {
+		refused func(r *region, mine *transport.Credentials) *caller
+		batches int // that may be logged
+		goesOn  bool
+	}{
+		"at open, and stays": {twice, 0, false},
+		"at open":            {twice, 0, true},
+		"for a later message": {func(r *region, mine *transport.Credentials) *caller {
+			c := r.call(mine, 5, custody.Term{Epoch: 1, Session: 1})
+			c.next = 7
+			c.send(c.batch("eu/evil", 3, none))
+			return c
+		}, 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRegion(t)
+			stop := r.relay("r1", nil, func(*Options) {})
+			defer func() { stop() }()
+			evil := c.refused(r, r.credentials(transport.RoleAgent, "evil"))
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			var sender sync.WaitGroup
+			if c.goesOn {
+				sender.Go(func() {
+					for seq := uint64(1); evil.s.SendControl(ctx, wire.Encode(&wire.Vouch{Lane: event.Bulk, Seq: seq})) == nil; seq++ {
+					}
+				})
+				sender.Go(func() {
+					for evil.s.Send(ctx, transport.LaneBulk, wire.Encode(evil.batch("eu/evil", 10, none))) == nil {
+					}
+				})
+			}
+			select {
+			case <-evil.s.Done():
+			case <-ctx.Done():
+				t.Error("the session goes on")
+			}
+			cancel()
+			sender.Wait()
+			stop()
+			if n := r.logged("r1", recBatch); n > c.batches {
+				t.Errorf("%d batches of a child that was refused are in the log", n)
+			}
+			if n := r.logged("r1", recVouch); n > 16 { // some before the refusal
+				t.Errorf("%d vouches of a child that was refused are in the log", n)
+			}
+		})
+	}
+}
+
+// logged counts the records of a kind in the log of a relay that is down.
+func (r *region) logged(name string, kind uint8) (n int) {
+	r.t.Helper()
+	l, _, err := wal.Open(wal.DefaultOptions(filepath.Join(r.dir, name, "wal")))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	for in := l.Reader(l.First()); ; {
+		_, b, err := in.Next()
+		if err != nil {
+			return n
+		}
+		if b[0] == kind {
+			n++
+		}
+	}
+}
+
+// Vouches cost no credit, so they must cost no log: those that say nothing new
+// are not logged, and those that come fast become one. A status is taken now
+// and then, and not of any size.
+func TestControlChannelHasAQuota(t *testing.T) {
+	r, reg := newRegion(t), prometheus.NewRegistry()
+	var log buffer
+	stop := r.relay("r1", reg, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	defer func() { stop() }()
+	creds := r.credentials(transport.RoleAgent, "evil")
+	c := r.call(creds, 5, custody.Term{Epoch: 1, Session: 1})
+	const said = 20_000
+	for range said {
+		c.say(&wire.Vouch{Lane: event.Critical, Seq: 3})
+	}
+	for seq := range uint64(said) {
+		c.say(&wire.Vouch{Lane: event.Bulk, Seq: seq + 1})
+	}
+	for range 50 {
+		c.say(&wire.Status{JSON: []byte(`{}`)})
+	}
+	c.say(&wire.Status{JSON: append(bytes.Repeat([]byte{' '}, maxChildStatus), `{}`...)})
+	c.send(c.batch("eu/evil", 3, func(*event.Batch) {})) // the last one vouches for it
+	r.until("the batch is durable", func() bool { return c.acknowledged() == 3 })
+	dropped := func(reason string) float64 { return counter(t, reg, "pando_relay_statuses_dropped_total", reason) }
+	r.until("the statuses are counted", func() bool { return dropped("large") == 1 })
+	if n := dropped("frequent"); n < 25 {
+		t.Errorf("of 50 statuses at once %v are too frequent", n)
+	}
+	r.until("the log names who sends too much", func() bool { return strings.Contains(log.String(), "too large\" node=eu/r1 child=eu/evil") })
+	if err := c.s.Err(); err != nil {
+		t.Errorf("the session ended: %v", err)
+	}
+
+	o := transport.DefaultOptions()
+	o.Credentials, o.Network = r.credentials(transport.RoleAgent, "early"), r.net.Host("early")
+	early, err := transport.Dial(t.Context(), "r1:7000", transport.Hello{Term: custody.Term{Epoch: 1, Session: 1}}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := early.SendControl(t.Context(), wire.Encode(&wire.Vouch{Seq: 1})); err != nil {
+		t.Fatal(err)
+	}
+	r.until("who vouches too early is hung up on", func() bool { return early.Err() != nil })
+	r.until("the log names it", func() bool { return strings.Contains(log.String(), "child=eu/early") })
+	stop()
+	n := r.logged("r1", recVouch)
+	t.Logf("%d vouches are %d records", 2*said, n)
+	if n < 2 || n > said/4 {
+		t.Errorf("%d vouches, of which %d say something new, are %d records", 2*said, said+1, n)
 	}
 }
 

@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"fmt"
 	"net/http"
 
 	"pando/event"
@@ -14,19 +15,25 @@ import (
 	"pando/tree/tap"
 )
 
-// announce tells those who watch this relay of a provisional incident.
-func (r *Relay) announce(body []byte) {
+// announce tells those who watch this relay of a provisional incident. Lost is
+// how many findings of such incidents were dropped since the last ones became
+// the roots'; over says that this is one of those.
+func (r *Relay) announce(body []byte, lost uint64) (over bool) {
 	p := pack.NewReader(body)
 	kind, id, into := p.String("kind", maxText), p.String("id", maxText), p.String("into", maxText)
 	first, severity, summary := p.String("first", event.MaxName), p.Uint("severity", 255), p.String("summary", anomaly.MaxText)
-	if kind == incident.Merged.String() && into == "" {
+	if over = kind == incident.Merged.String() && into == ""; over {
 		kind = "committed by the roots"
+		if lost > 0 {
+			kind = fmt.Sprintf("handed over to the roots without %d of the findings: more waited than are kept", lost)
+		}
 	}
 	r.log.Warn("provisional incident", "incident", id, "change", kind, "into", into, "first", first, "summary", summary)
 	if r.tap.Watched() {
 		r.tap.Publish(tap.Item{Node: r.name, What: "incident", Time: tap.Time(r.clock.Now()), Entity: first,
 			Severity: int(severity), Text: "provisional " + id + " " + kind + ": " + summary})
 	}
+	return over
 }
 
 // Incidents lists the provisional incidents: what this relay makes of its
@@ -60,7 +67,7 @@ func (r *Relay) serveIncidents(mux *http.ServeMux) {
 		if !ok {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusNotFound)
-			status.WriteJSON(w, map[string]string{"error": q.PathValue("id") + ": no such incident at this relay: it knows those only that the roots have not committed"})
+			status.WriteJSON(w, map[string]string{"error": q.PathValue("id") + ": no such incident at this relay: it knows those only that the roots have not committed; ask a root, where an id that was given here leads to the incident"})
 			return
 		}
 		status.WriteJSON(w, d)

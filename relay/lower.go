@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,26 +27,26 @@ type lower struct {
 	r      *Relay
 	s      *transport.Session
 	peer   transport.Identity
-	out    chan transport.Message // answers, and word of the uplink
-	room   chan struct{}          // capacity 1: queued fell
-	behind context.CancelFunc     // ends the session of one that does not take its answers
+	out    chan transport.Message     // answers, and word of the uplink
+	news   chan struct{}              // capacity 1: there is another directory
+	behind context.CancelFunc         // ends the session of one that does not take its answers
+	room   [event.Lanes]chan struct{} // capacity 1: queued fell
 
 	// Guarded by upstream's lock.
-	parcels  []*parcel // with sections that are to be sent
-	requests []*passed // to be sent
-	told     *passed   // the last findings of these
-	waiting  int       // requests without an answer
-	queued   int       // what is to be sent, in bytes
-	packed   uint64    // bytes of sections since they were last counted
-	granted  uint64    // bytes a second of bulk that it was told
+	parcels  [event.Lanes][]*parcel // with sections that are to be sent
+	requests []*passed              // to be sent
+	waiting  int                    // requests without an answer
+	queued   [event.Lanes]int       // what is to be sent, in bytes; requests are critical
+	packed   uint64                 // bytes of sections since they were last counted
+	granted  uint64                 // bytes a second of bulk that it was told
 }
 
 const (
 	// lowerQueue bounds the answers that a relay below did not take. It asks
 	// for fewer before it has to wait.
 	lowerQueue = 4 * lowerWindow
-	// lowerBytes is how much of a relay below may wait to be sent before
-	// nothing further of it is received: the rest stays there.
+	// lowerBytes is how much of a relay below may wait to be sent, in each lane,
+	// before nothing further of it is received there: the rest stays below.
 	lowerBytes = 1 << 20
 	// requestOverhead is what a request counts beside its bytes.
 	requestOverhead = 256
@@ -69,24 +70,40 @@ func (r *Relay) admit(peer transport.Identity, _ transport.Hello) error {
 func (r *Relay) serveLower(run context.Context, s *transport.Session) {
 	ctx, cancel := context.WithCancel(run)
 	defer cancel()
-	l := &lower{r: r, s: s, peer: s.Peer(), out: make(chan transport.Message, lowerQueue), room: make(chan struct{}, 1), behind: cancel}
+	l := &lower{r: r, s: s, peer: s.Peer(), out: make(chan transport.Message, lowerQueue), room: newRoom(),
+		news: make(chan struct{}, 1), behind: cancel}
 	if err := r.upstream.join(l); err != nil {
+		r.count.refused.WithLabelValues("crowd").Inc()
+		r.log.Warn("relay below refused", "child", l.peer.String(), "address", s.RemoteAddr().String(), "error", err)
 		s.Close(err.Error())
 		return
 	}
-	var talker sync.WaitGroup
-	talker.Go(func() { l.talk(ctx) })
-	r.sendDirectory(ctx, s)
+	var parts sync.WaitGroup
+	nudge(l.news)
+	parts.Go(func() { l.talk(ctx) })
+	var bulk error
+	parts.Go(func() {
+		bulk = l.listen(ctx, event.Bulk)
+		cancel()
+	})
+	err := l.listen(ctx, event.Critical)
+	cancel()
+	parts.Wait()
 	reason := "over"
-	if err := l.listen(ctx); err != nil {
+	if err := cmp.Or(err, bulk); err != nil {
 		r.count.refused.WithLabelValues(label(err)).Inc()
 		r.log.Warn("relay below refused", "child", l.peer.String(), "address", s.RemoteAddr().String(), "error", err)
 		reason = err.Error()
 	}
 	r.upstream.leave(l)
 	s.Close(reason)
-	cancel()
-	talker.Wait()
+}
+
+func newRoom() (room [event.Lanes]chan struct{}) {
+	for lane := range room {
+		room[lane] = make(chan struct{}, 1)
+	}
+	return room
 }
 
 // label is a refusal in the metrics.
@@ -103,38 +120,52 @@ func label(err error) string {
 }
 
 // listen takes what the relay says until its session ends, which is no error,
-// or it says what it must not.
-func (l *lower) listen(ctx context.Context) error {
+// or it says what it must not: its bulk sections, which have a connection of
+// their own, or all else.
+func (l *lower) listen(ctx context.Context, lane event.Lane) error {
 	for {
-		m, err := l.s.ReceiveControl(ctx)
+		m, err := l.receive(ctx, lane)
 		if err != nil {
 			return nil
 		}
-		if err := l.take(m); err != nil {
+		if err := l.take(m, lane); err != nil {
 			return err
 		}
-		for l.crowded() {
+		for l.crowded(lane) {
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-l.s.Done():
 				return nil
-			case <-l.room:
+			case <-l.room[lane]:
 			}
+		}
+		if lane == event.Bulk {
+			l.s.Grant(transport.LaneBulk, m.Cost())
 		}
 	}
 }
 
-func (l *lower) crowded() bool {
+func (l *lower) receive(ctx context.Context, lane event.Lane) (transport.Message, error) {
+	if lane == event.Bulk {
+		return l.s.Receive(ctx, transport.LaneBulk)
+	}
+	return l.s.ReceiveControl(ctx)
+}
+
+func (l *lower) crowded(lane event.Lane) bool {
 	l.r.upstream.mu.Lock()
 	defer l.r.upstream.mu.Unlock()
-	return l.queued >= lowerBytes
+	return l.queued[lane] >= lowerBytes
 }
 
 // take takes one message. It is read as a whole before it is passed on: the
 // root ends the session that something malformed comes with, which would be
 // that of all relays here.
-func (l *lower) take(m transport.Message) error {
+func (l *lower) take(m transport.Message, lane event.Lane) error {
+	if lane == event.Bulk && m.Kind != wire.KindDigest {
+		return fmt.Errorf("%w: message of kind %d on the bulk connection", pack.ErrMalformed, m.Kind)
+	}
 	switch m.Kind {
 	case wire.KindForward:
 		var f wire.Forward
@@ -146,7 +177,7 @@ func (l *lower) take(m transport.Message) error {
 		}
 		return l.request(f.Relay, f.Kind, f.Body)
 	case wire.KindDigest:
-		return l.digest(m.Body)
+		return l.digest(m.Body, lane)
 	case wire.KindUplink:
 		l.r.upstream.mu.Lock()
 		defer l.r.upstream.mu.Unlock()
@@ -188,19 +219,17 @@ func (l *lower) request(relay string, kind uint8, body []byte) error {
 	l.r.upstream.mu.Lock()
 	defer l.r.upstream.mu.Unlock()
 	if l.r.upstream.out.live {
-		l.queued += len(body) + requestOverhead
+		l.queued[event.Critical] += len(body) + requestOverhead
 		p := &passed{from: l, relay: relay, kind: kind, m: m, id: id, was: *id, size: len(body) + requestOverhead}
-		if kind == wire.KindFindings {
-			l.told = p
-		}
 		l.requests = append(l.requests, p)
 		l.r.upstream.nudge()
 	}
 	return nil // without a root it is dropped: it is said again once there is one
 }
 
-// digest queues the sections of a digest.
-func (l *lower) digest(body []byte) error {
+// digest queues the sections of a digest in the lane of the connection that it
+// came on: a relay that confuses them delays itself.
+func (l *lower) digest(body []byte, lane event.Lane) error {
 	var d wire.Digest
 	if err := wire.Decode(body, &d); err != nil {
 		return err
@@ -232,8 +261,8 @@ func (l *lower) digest(body []byte) error {
 	case len(d.Sections) == 0:
 		l.tell(wire.Encode(&wire.DigestAnswer{ID: d.ID}))
 	default:
-		l.queued += size
-		l.parcels = append(l.parcels, &parcel{from: l, id: d.ID, sections: d.Sections, left: len(d.Sections), behind: l.told})
+		l.queued[lane] += size
+		l.parcels[lane] = append(l.parcels[lane], &parcel{from: l, id: d.ID, sections: d.Sections, left: len(d.Sections)})
 		u.nudge()
 	}
 	return nil
@@ -250,12 +279,9 @@ func (l *lower) tell(m transport.Message) {
 }
 
 // release makes room for further messages. Upstream's lock is held.
-func (l *lower) release(n int) {
-	l.queued -= n
-	select {
-	case l.room <- struct{}{}:
-	default:
-	}
+func (l *lower) release(lane event.Lane, n int) {
+	l.queued[lane] -= n
+	nudge(l.room[lane])
 }
 
 func (l *lower) talk(ctx context.Context) {
@@ -263,6 +289,10 @@ func (l *lower) talk(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-l.news:
+			if l.r.sendDirectory(ctx, l.s) != nil {
+				return
+			}
 		case m := <-l.out:
 			if l.s.SendControl(ctx, m) != nil {
 				return

@@ -13,6 +13,8 @@ type metrics struct {
 	findings *prometheus.CounterVec
 	refused  *prometheus.CounterVec
 	passed   prometheus.Counter
+	statuses *prometheus.CounterVec
+	lost     prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -21,9 +23,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		findings: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pando_relay_findings_total", Help: "Findings and their revisions."}, []string{"detector"}),
 		refused:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pando_relay_refused_total", Help: "Sessions refused or ended because of what the child said."}, []string{"reason"}),
 		passed:   prometheus.NewCounter(prometheus.CounterOpts{Name: "pando_relay_passed_total", Help: "Sections, claims, questions and findings passed on for relays below."}),
+		statuses: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pando_relay_statuses_dropped_total", Help: "Statuses of agents that were not taken: too large, or too frequent."}, []string{"reason"}),
+		lost:     prometheus.NewCounter(prometheus.CounterOpts{Name: "pando_relay_findings_dropped_total", Help: "Findings that no root will have: more waited for one than are kept."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.events, m.findings, m.refused, m.passed)
+		reg.MustRegister(m.events, m.findings, m.refused, m.passed, m.statuses, m.lost)
 	}
 	return m
 }

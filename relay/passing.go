@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pando/event"
 	"pando/transport"
 	"pando/tree/status"
 	"pando/tree/wire"
@@ -37,7 +38,6 @@ type passed struct {
 	id    *uint64 // in m
 	was   uint64  // the id that it came with
 	size  int
-	sent  bool
 }
 
 // parcel is a digest of a relay below.
@@ -46,7 +46,6 @@ type parcel struct {
 	id         uint64
 	sections   [][]byte // not sent yet
 	left       int      // without a judgement
-	behind     *passed  // findings that came before it; nil: none
 	judgements []wire.Judgement
 }
 
@@ -70,8 +69,10 @@ func (b *below) reset() {
 	clear(b.passed)
 	clear(b.speaking)
 	for _, l := range b.relays {
-		l.parcels, l.requests, l.told, l.waiting, l.granted = nil, nil, nil, 0, 0
-		l.release(l.queued)
+		l.parcels, l.requests, l.waiting, l.granted = [event.Lanes][]*parcel{}, nil, 0, 0
+		for lane, n := range l.queued {
+			l.release(event.Lane(lane), n)
+		}
 	}
 }
 
@@ -81,6 +82,15 @@ func (u *upstream) join(l *lower) error {
 	defer u.mu.Unlock()
 	if u.below.closed || len(u.below.relays) >= maxLowers {
 		return fmt.Errorf("this relay stops, or has the %d relays it may", maxLowers)
+	}
+	same := 0
+	for _, x := range u.below.relays {
+		if x.peer.Node() == l.peer.Node() {
+			same++
+		}
+	}
+	if same >= maxOfNode {
+		return fmt.Errorf("%s has the %d sessions that a node may have here", l.peer.Node(), maxOfNode)
 	}
 	u.below.relays = append(u.below.relays, l)
 	l.tell(wire.Encode(u.standing()))
@@ -136,14 +146,13 @@ func (u *upstream) isAbove(node string) bool {
 	return slices.Contains(u.path, node)
 }
 
-// sessionsBelow are those of all relays below.
-func (u *upstream) sessionsBelow() (list []*transport.Session) {
+// newsBelow lets all relays below hear of another directory.
+func (u *upstream) newsBelow() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, l := range u.below.relays {
-		list = append(list, l.s)
+		nudge(l.news)
 	}
-	return list
 }
 
 // nodesBelow are the relays below and their agents, by their own words.
@@ -167,9 +176,8 @@ func (b *below) passUp(out []transport.Message) []transport.Message {
 				b.speaking[p.relay] = true
 			}
 			l.requests = l.requests[1:]
-			l.release(p.size)
+			l.release(event.Critical, p.size)
 			l.waiting++
-			p.sent = true
 			b.last++
 			*p.id = passedIDs + b.last
 			b.passed[*p.id] = p

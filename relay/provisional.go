@@ -19,6 +19,14 @@ type provisional struct {
 	set   *incident.Set
 	graph *incident.Graph // of all calls seen here, cut off or not
 	swept int64           // when the graph was last looked through
+	names []name          // every id that was shown, oldest first
+}
+
+// name is the id of a provisional incident. It is said until the root has
+// answered, since operators may go on asking for it.
+type name struct {
+	wire.Named
+	told bool // the root has it
 }
 
 // Of the graph: how long a call that is not seen again stays, and how often
@@ -28,9 +36,13 @@ const (
 	sweepEvery = int64(600e9)
 )
 
-// maxProvisional bounds the ids in one message; an incident beyond it keeps
-// the id that the roots give it.
-const maxProvisional = 256
+const (
+	// maxProvisional bounds the ids in one message.
+	maxProvisional = 256
+	// maxNames bounds the ids that are remembered: as many as findings that they
+	// can be made of. Beyond it those go first that the root has.
+	maxNames = maxPendingFindings
+)
 
 func newProvisional() (*provisional, error) {
 	set, err := incident.NewSet(incident.DefaultOptions())
@@ -62,15 +74,36 @@ func (p *provisional) tick(now int64) []incident.Change {
 	return p.set.Tick(now, p.graph)
 }
 
-// named lists the incidents by id and the finding that each was named after.
+// named lists the ids that the root does not have yet, each with the finding
+// that it was made of.
 func (p *provisional) named() []wire.Named {
 	var out []wire.Named
-	for _, i := range p.set.Incidents() {
-		if len(out) < maxProvisional {
-			out = append(out, wire.Named{ID: i.ID, Anchor: i.Anchor})
+	for _, n := range p.names {
+		if !n.told {
+			out = append(out, n.Named)
 		}
 	}
 	return out
+}
+
+// show remembers an id that is shown, and reports whether it is a new one.
+func (p *provisional) show(i *incident.Incident) bool {
+	if slices.ContainsFunc(p.names, func(n name) bool { return n.ID == i.ID }) {
+		return false
+	}
+	if len(p.names) >= maxNames {
+		oldest := max(0, slices.IndexFunc(p.names, func(n name) bool { return n.told }))
+		p.names = slices.Delete(p.names, oldest, oldest+1)
+	}
+	p.names = append(p.names, name{Named: wire.Named{ID: i.ID, Anchor: i.Anchor}})
+	return true
+}
+
+// told takes note that the root has an id.
+func (p *provisional) told(id string) {
+	if at := slices.IndexFunc(p.names, func(n name) bool { return n.ID == id }); at >= 0 {
+		p.names[at].told = true
+	}
 }
 
 // holds reports whether one of the findings takes part in an incident here.
@@ -90,9 +123,18 @@ func (c *core) suspect(fs []anomaly.Finding) {
 	c.announce(c.local.set.AddAll(fs, c.local.graph))
 }
 
-// announce tells operators of this relay.
+// announce tells operators of this relay, and the root of new ids. One that was
+// shown in an earlier cut goes on: it is announced as open only once.
 func (c *core) announce(changes []incident.Change) {
+	var fresh []wire.Named
 	for _, ch := range changes {
+		if ch.Kind == incident.Opened {
+			if c.local.show(ch.Incident) {
+				fresh = append(fresh, wire.Named{ID: ch.ID, Anchor: ch.Incident.Anchor})
+			} else {
+				ch.Kind = incident.Reopened
+			}
+		}
 		w := pack.NewWriter()
 		w.String(ch.Kind.String())
 		w.String(ch.ID)
@@ -107,22 +149,25 @@ func (c *core) announce(changes []incident.Change) {
 		w.String(summary)
 		c.say(journal.Output{To: toOperators, Kind: outIncident, Body: w.Bytes()})
 	}
+	if c.up {
+		c.handOver(fresh)
+	}
 }
 
-// handOver gives the provisional incidents' ids to the root, behind the
-// findings that they are made of.
-func (c *core) handOver() {
-	if list := c.local.named(); len(list) > 0 {
+// handOver gives ids of provisional incidents to the root, behind the findings
+// that they are made of.
+func (c *core) handOver(list []wire.Named) {
+	for part := range slices.Chunk(list, maxProvisional) {
 		w := pack.NewWriter()
-		wire.AppendNamed(w, list)
+		wire.AppendNamed(w, part)
 		c.say(journal.Output{To: toRoot, Kind: outNamed, Body: w.Bytes()})
 	}
 }
 
 // handedOver ends the provisional incidents once the root has committed all
-// that they are made of.
+// that they are made of, and has their ids.
 func (c *core) handedOver() error {
-	if len(c.local.set.Incidents()) == 0 || c.local.holds(c.pending) {
+	if len(c.local.set.Incidents()) == 0 || c.local.holds(c.pending) || len(c.local.named()) > 0 {
 		return nil
 	}
 	fresh, err := newProvisional()
@@ -140,6 +185,12 @@ func (p *provisional) append(w *pack.Writer) {
 	w.Int(p.swept)
 	p.graph.AppendTo(w)
 	p.set.Freeze().AppendTo(w)
+	w.Array(len(p.names))
+	for _, n := range p.names {
+		w.String(n.ID)
+		w.Bin(n.Anchor[:])
+		w.Bool(n.told)
+	}
 }
 
 func (p *provisional) read(r *pack.Reader) {
@@ -149,5 +200,11 @@ func (p *provisional) read(r *pack.Reader) {
 	}
 	if r.Err() == nil {
 		p.set = incident.ReadSet(r, incident.DefaultOptions())
+	}
+	for n := r.Array("names", maxNames); n > 0 && r.Err() == nil; n-- {
+		x := name{Named: wire.Named{ID: r.String("name", maxText)}}
+		copy(x.Anchor[:], r.Bin("anchor", len(x.Anchor)))
+		x.told = r.Bool("told")
+		p.names = append(p.names, x)
 	}
 }

@@ -27,33 +27,72 @@ func TestCutOffRegionHasProvisionalIncidents(t *testing.T) {
 	b.core = b.restored()
 	at := len(b.log)
 	b.uplink(1)
-	var told []receipt
-	named := 0
-	for _, o := range b.log[at:] {
-		switch o.Kind {
-		case outFinding:
-			f := anomaly.ReadFinding(pack.NewReader(o.Body))
-			told = append(told, receipt{ID: f.ID, Revision: f.Revision})
-			if named > 0 {
-				t.Error("an id is given away before what it was made of")
-			}
-		case outNamed:
-			n := wire.ReadNamed(pack.NewReader(o.Body))
-			named += len(n)
-			if n[0].ID != list[0].ID {
-				t.Errorf("named %+v, want %s", n, list[0].ID)
-			}
-		}
+	told, named := b.handOver(at)
+	if len(told.Findings) == 0 || len(named) != 1 || named[0].ID != list[0].ID {
+		t.Fatalf("%d findings and the ids %+v are told to the root, want %s", len(told.Findings), named, list[0].ID)
 	}
-	if len(told) == 0 || named != 1 {
-		t.Fatalf("%d findings and %d ids are told to the root", len(told), named)
-	}
-	b.do(recReceived, encodeReceipts(told))
+	b.do(recReceived, told.encode())
 	if left := b.core.local.set.Freeze().Summaries(); len(left) != 0 {
 		t.Errorf("the root has all, still provisional: %+v", left)
 	}
 	if n := len(b.said(outIncident)); n != 2 {
 		t.Errorf("%d changes were announced, want that it opened and that the roots have it", n)
+	}
+}
+
+// handOver is what the root answers to findings and names that were said since
+// from, and the names. Each is said behind what it was made of.
+func (b *bench) handOver(from int) (m received, named []wire.Named) {
+	b.t.Helper()
+	known := map[anomaly.ID]bool{}
+	for _, o := range b.log[:from] {
+		if o.Kind == outFinding {
+			known[anomaly.ReadFinding(pack.NewReader(o.Body)).ID] = true
+		}
+	}
+	for _, o := range b.log[from:] {
+		switch o.Kind {
+		case outFinding:
+			f := anomaly.ReadFinding(pack.NewReader(o.Body))
+			known[f.ID] = true
+			m.Findings = append(m.Findings, receipt{ID: f.ID, Revision: f.Revision})
+		case outNamed:
+			for _, n := range wire.ReadNamed(pack.NewReader(o.Body)) {
+				if !known[n.Anchor] {
+					b.t.Errorf("%s is given away before what it was made of", n.ID)
+				}
+				m.Named, named = append(m.Named, n.ID), append(named, n)
+			}
+		}
+	}
+	return m, named
+}
+
+// The answer to the findings does not end what is provisional while that to its
+// name is missing: the name is said to the next root, and is announced once.
+func TestNamesAreSaidUntilTheyAreAnswered(t *testing.T) {
+	b := newBench(t)
+	b.do(recConfig, []byte("rules: [{name: any, entity: app/*, count: 3, within: 10s, class: error, severity: error}]\nhold: 30s\nrearm: 30s\n"))
+	a := b.agent("eu/a", 7)
+	a.write(t, event.Critical, 5, true)
+	b.mustOpen(a)
+	b.send(a, event.Critical, 0, 5)
+	id := b.core.local.set.Freeze().Summaries()[0].ID
+	at := len(b.log)
+	b.uplink(1)
+	told, _ := b.handOver(at)
+	b.do(recReceived, (&received{Findings: told.Findings}).encode())
+	b.uplink(0) // before the name is answered
+	b.core = b.restored()
+	at = len(b.log)
+	b.uplink(1)
+	again, named := b.handOver(at)
+	if len(named) != 1 || named[0].ID != id || len(again.Findings) != 0 {
+		t.Fatalf("the next root is told %+v and %d findings, want %s alone", named, len(again.Findings), id)
+	}
+	b.do(recReceived, again.encode())
+	if left := b.core.local.set.Freeze().Summaries(); len(left) != 0 || len(b.said(outIncident)) != 2 {
+		t.Errorf("still provisional: %+v; %d changes were announced, want 2", left, len(b.said(outIncident)))
 	}
 }
 

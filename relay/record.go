@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"pando/event"
 	"pando/internal/pack"
 	"pando/tree/custody"
 	"pando/tree/wire"
@@ -18,7 +19,7 @@ const (
 	recClaimed                   // the root's answer to a claim
 	recJudged                    // the root's answer to a digest or a question
 	recUplink                    // the connection to the root came or went
-	recReceived                  // findings that the root has committed
+	recReceived                  // findings, names of incidents and expectations that the root has committed
 	recGrant                     // how many bytes of bulk a second the root lets this relay send
 	recClock                     // an estimate of root time
 )
@@ -44,6 +45,15 @@ type receipt struct {
 	ID       [16]byte
 	Revision uint32
 }
+
+// received is the body of recReceived.
+type received struct {
+	Findings []receipt
+	Named    []string // ids of provisional incidents
+	Taught   uint64   // bytes of expectations
+}
+
+func (r *received) empty() bool { return len(r.Findings)+len(r.Named) == 0 && r.Taught == 0 }
 
 const maxText = 1 << 10
 
@@ -86,6 +96,30 @@ func decodeArrival(b []byte) (a arrival, err error) {
 	return a, wire.Decode(body, &a.Batch)
 }
 
+// unpacked is an arrival with all that its bytes alone tell.
+type unpacked struct {
+	arrival
+	err     error // of the record
+	arrived *arrived
+	bad     error      // of the batch: its sender's fault
+	after   event.Hash // chain value behind the batch
+}
+
+func unpack(body []byte) *unpacked {
+	x := &unpacked{}
+	if x.arrival, x.err = decodeArrival(body); x.err != nil {
+		return x
+	}
+	a := arrivals.Get().(*arrived)
+	if x.bad = a.decoder.Decode(x.Batch.Bytes, &a.batch); x.bad != nil {
+		a.free()
+		return x
+	}
+	a.place(&x.arrival)
+	x.arrived, x.after = a, event.Chain(x.Batch.Before, x.Batch.Bytes)
+	return x
+}
+
 // encodeNumbers serves records that are a few integers.
 func encodeNumbers(ns ...uint64) []byte {
 	w := pack.NewWriter()
@@ -115,29 +149,40 @@ func decodeTick(b []byte) (int64, error) {
 	return now, r.Done()
 }
 
-func encodeReceipts(list []receipt) []byte {
+func (m *received) encode() []byte {
 	w := pack.NewWriter()
-	w.Array(len(list))
-	for _, x := range list {
+	w.Array(len(m.Findings))
+	for _, x := range m.Findings {
 		w.Bin(x.ID[:])
 		w.Uint(uint64(x.Revision))
 	}
+	w.Array(len(m.Named))
+	for _, id := range m.Named {
+		w.String(id)
+	}
+	w.Uint(m.Taught)
 	return w.Bytes()
 }
 
-func decodeReceipts(b []byte) ([]receipt, error) {
+func decodeReceived(b []byte) (m received, err error) {
 	r := pack.NewReader(b)
-	var list []receipt
 	for range r.Array("receipts", maxPendingFindings) {
 		var x receipt
 		copy(x.ID[:], r.Bin("id", len(x.ID)))
 		x.Revision = uint32(r.Uint("revision", 1<<32-1))
-		list = append(list, x)
+		m.Findings = append(m.Findings, x)
 		if r.Err() != nil {
-			break
+			return m, r.Err()
 		}
 	}
-	return list, r.Done()
+	for range r.Array("names", maxProvisional) {
+		m.Named = append(m.Named, r.String("name", maxText))
+		if r.Err() != nil {
+			return m, r.Err()
+		}
+	}
+	m.Taught = r.Uint("taught", maxSeq)
+	return m, r.Done()
 }
 
 func appendTerm(w *pack.Writer, t custody.Term) {

@@ -42,14 +42,22 @@ type Relay struct {
 
 	reckoned Reckoning // set once, by New
 
-	credit  *pool
-	twice   ops.Seldom  // of log lines about one WAL id in two live sessions
-	crowded atomic.Bool // more batches wait for settlement than memory is meant for
+	credit   *pool
+	twice    ops.Seldom    // of log lines about one WAL id in two live sessions
+	large    ops.Seldom    // of log lines about statuses that are too large
+	lostHeld atomic.Uint64 // findings of provisional incidents that no root will have
+	crowded  atomic.Bool   // more batches wait for settlement than memory is meant for
+
+	owing      sync.Mutex // before mu
+	owed       debts
+	askedShort time.Time // of the goroutine that ticks
 
 	mu       sync.Mutex
 	sessions map[uint64]*child // with units open or about to
+	nodes    map[string]int    // sessions of each node that are to stay; no zeros
 	next     uint64            // number of the last session of this process: recStart ended all others
 	reports  map[string]report // by agent
+	reported int               // bytes of these, as they came; at most maxReported
 	rate     rate
 	closed   bool
 }
@@ -61,8 +69,8 @@ func New(o Options) (_ *Relay, err error) {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
 	r := &Relay{opts: o, name: o.Credentials.Identity().Node(), count: newMetrics(o.Registerer),
-		credit: newPool(transport.Credit(o.CreditPool)), twice: ops.Seldom{Every: time.Minute},
-		sessions: map[uint64]*child{}, reports: map[string]report{}}
+		credit: newPool(transport.Credit(o.CreditPool)), twice: ops.Seldom{Every: time.Minute}, large: ops.Seldom{Every: time.Minute},
+		sessions: map[uint64]*child{}, nodes: map[string]int{}, reports: map[string]report{}}
 	r.log = o.Logger.With("node", r.name)
 	r.upstream = newUpstream(r)
 	defer func() {
@@ -103,7 +111,7 @@ func (r *Relay) openJournal(dir string) error {
 	w.FS, w.Logger, w.SegmentBytes, w.MaxBytes, w.Registerer = r.opts.FS, r.log, r.opts.SegmentBytes, r.opts.MaxBytes, r.opts.Registerer
 	var c *core
 	j, rec, err := journal.Open(journal.Options{WAL: w, Logger: r.log, Deliver: r.deliver,
-		Sheds: func(kind uint8) bool { return kind == recOpen || kind == recBatch },
+		Rank: rank,
 		Core: func(_ uint64, fetch journal.Fetch) (_ journal.Core, err error) {
 			c, err = newCore(r.name, fetch)
 			return c, err
@@ -115,7 +123,7 @@ func (r *Relay) openJournal(dir string) error {
 	if rec.CutBytes > 0 {
 		r.log.Warn("a torn tail of the log was cut", "bytes", rec.CutBytes, "kept_in", rec.BrokenCopy)
 	}
-	if _, err := j.Append(recStart, []byte(r.name), false); err != nil {
+	if err := r.begin(c); err != nil {
 		return err
 	}
 	config, err := r.opts.detectorsYAML()
@@ -125,14 +133,17 @@ func (r *Relay) openJournal(dir string) error {
 	if _, err := engineOf(config); err != nil {
 		return err
 	}
-	changed := false
+	changed, first := false, false
 	j.View(func(journal.Core) {
-		changed = !bytes.Equal(c.config, config)
-		c.seen, c.found = r.seen, r.found
+		changed, first = !bytes.Equal(c.config, config), c.config == nil
+		c.seen, c.found, c.lost = r.seen, r.found, r.lost
+		if len(c.local.set.Incidents()) > 0 {
+			r.lostHeld.Store(c.dropped) // some may be of these incidents
+		}
 		r.reckoned = Reckon(Core{c}, r.clock.Boot(), r.clock.Mono())
 	})
 	if changed {
-		_, err = j.Append(recConfig, config, false)
+		err = r.detect(config, first)
 	}
 	return err
 }
@@ -250,13 +261,15 @@ func (r *Relay) ticks(ctx context.Context) error {
 			return nil
 		case <-t.C:
 		}
-		records := []Record{TickRecord(r.now())}
+		errs := []error{r.pay(), r.upstream.lost(), r.upstream.regrant(), r.pulse(r.now())}
 		if m, ok := r.clock.Mapping(); ok && time.Since(kept) >= clockEvery {
 			kept = time.Now()
-			records = append(records, ClockRecord(m))
+			rec := ClockRecord(m)
+			_, err := r.journal.Append(rec.Kind, rec.Body, rec.Urgent)
+			errs = append(errs, err)
 		}
-		for _, rec := range records {
-			if _, err := r.journal.Append(rec.Kind, rec.Body, rec.Urgent); err != nil && !errors.Is(err, wal.ErrFull) {
+		for _, err := range errs {
+			if err != nil && !errors.Is(err, wal.ErrFull) {
 				return err
 			}
 		}
@@ -308,5 +321,12 @@ func (r *Relay) found(f *anomaly.Finding) {
 	if r.tap.Watched() {
 		r.tap.Publish(tap.Item{Node: r.name, What: "finding", Time: tap.Time(f.Point), Entity: f.Series.Entity,
 			Signal: f.Series.Signal, Severity: int(f.Severity), Peer: f.Peer, Text: f.Detector + ": " + f.Summary})
+	}
+}
+
+func (r *Relay) lost(provisional bool) {
+	r.count.lost.Inc()
+	if provisional {
+		r.lostHeld.Add(1)
 	}
 }

@@ -34,9 +34,13 @@ func (r *Relay) Reconfigure(o Options) (touched []string, err error) {
 	changed := false
 	r.journal.View(func(c journal.Core) { changed = !bytes.Equal(c.(*core).config, config) })
 	if changed {
-		if _, err := r.journal.Append(recConfig, config, true); err != nil {
+		// The end of a full log is for the next start.
+		if _, err := r.journal.AppendAs(journal.Upkeep, recConfig, config, true); err != nil {
 			return nil, fmt.Errorf("relay: %w", err)
 		}
+		r.owing.Lock()
+		r.owed.config = nil
+		r.owing.Unlock()
 		touched = append(touched, "detectors")
 	}
 	r.up.SetSeeds(next.Parents)

@@ -4,7 +4,6 @@ package relay
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -15,19 +14,23 @@ import (
 	"pando/transport"
 	"pando/tree/custody"
 	"pando/tree/journal"
-	"pando/tree/status"
 	"pando/tree/wire"
 	"pando/wal"
 )
 
 // child is one session with an agent.
 type child struct {
-	id      uint64
-	s       *transport.Session
-	out     chan journal.Output // what the core says to it
-	granted [transport.Lanes]chan grant
-	opened  atomic.Bool        // it has its units open, or is about to
-	behind  context.CancelFunc // ends the session of a child that does not take what is said
+	id       uint64
+	s        *transport.Session
+	out      chan journal.Output // what the core says to it
+	vouches  vouches
+	news     chan struct{} // capacity 1: there is another directory
+	granted  [transport.Lanes]chan grant
+	opened   atomic.Bool        // it has its units open, or is about to
+	leaving  bool               // it has no place among its node's sessions any more; Relay.mu's
+	logged   bool               // the log knows that it wanted to; of the goroutine that listens
+	reported time.Time          // when its last status was taken; of the same
+	behind   context.CancelFunc // ends the session of a child that does not take what is said
 }
 
 // grant gives credit back once the log is synced up to at.
@@ -58,8 +61,10 @@ const (
 	// farewell is how long an agent has to act on a refusal and to leave by
 	// itself: closing at once could take the refusal from it.
 	farewell = time.Second
-	// maxSessions bounds the children of one relay.
+	// maxSessions bounds the children of one relay, and maxOfNode those of one
+	// node: a parent's session, a standby's, and one more while it moves.
 	maxSessions = 16384
+	maxOfNode   = 3
 )
 
 func (r *Relay) accept(ctx context.Context) error {
@@ -78,28 +83,64 @@ func (r *Relay) accept(ctx context.Context) error {
 			all.Go(func() { r.serveLower(ctx, s) })
 			continue
 		}
-		c := r.enroll(s)
-		if c == nil {
-			s.Close("this relay has all the children it may")
+		c, oldest, err := r.enroll(s)
+		if oldest != nil {
+			// It may take its time to leave, and others wait.
+			all.Go(func() { oldest.s.Close("a newer session of this node needs the place") })
+		}
+		if err != nil {
+			r.count.refused.WithLabelValues("crowd").Inc()
+			r.log.Warn("child refused", "child", s.Peer().Node(), "address", s.RemoteAddr().String(), "error", err)
+			all.Go(func() { s.Close(err.Error()) })
 			continue
 		}
 		all.Go(func() { r.serve(ctx, c) })
 	}
 }
 
-func (r *Relay) enroll(s *transport.Session) *child {
+// enroll takes a session in. If its node has all that it may, the oldest one
+// without units is to make room.
+func (r *Relay) enroll(s *transport.Session) (c, oldest *child, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed || len(r.sessions) >= maxSessions {
-		return nil
+		return nil, nil, errors.New("this relay has all the children it may")
+	}
+	node := s.Peer().Node()
+	if r.nodes[node] >= maxOfNode {
+		for _, x := range r.sessions {
+			if x.s.Peer().Node() == node && !x.leaving && !x.opened.Load() && (oldest == nil || x.id < oldest.id) {
+				oldest = x
+			}
+		}
+		if oldest == nil {
+			return nil, nil, fmt.Errorf("%s has its units open in the %d sessions that a node may have here", node, maxOfNode)
+		}
+		r.leaveLocked(oldest)
+		r.log.Warn("oldest session ends: its node opens more than it needs", "child", node, "address", oldest.s.RemoteAddr().String(),
+			"new_address", s.RemoteAddr().String(), "most", maxOfNode)
 	}
 	r.next++
-	c := &child{id: r.next, s: s, out: make(chan journal.Output, childQueue)}
+	c = &child{id: r.next, s: s, out: make(chan journal.Output, childQueue), news: make(chan struct{}, 1)}
+	c.vouches.wake = make(chan struct{}, 1)
 	for lane := range c.granted {
 		c.granted[lane] = make(chan grant, grantQueue)
 	}
 	r.sessions[c.id] = c
-	return c
+	r.nodes[node]++
+	return c, oldest, nil
+}
+
+// leaveLocked gives up a session's place among those of its node, once.
+func (r *Relay) leaveLocked(c *child) {
+	if c.leaving {
+		return
+	}
+	c.leaving = true
+	node := c.s.Peer().Node()
+	if r.nodes[node]--; r.nodes[node] == 0 {
+		delete(r.nodes, node)
+	}
 }
 
 func (r *Relay) closeSessions(reason string) {
@@ -110,9 +151,11 @@ func (r *Relay) closeSessions(reason string) {
 		list = append(list, c)
 	}
 	r.mu.Unlock()
+	var all sync.WaitGroup // each may take its time to leave
 	for _, c := range list {
-		c.s.Close(reason)
+		all.Go(func() { c.s.Close(reason) })
 	}
+	all.Wait()
 }
 
 // serve runs one session until it is over.
@@ -122,20 +165,24 @@ func (r *Relay) serve(run context.Context, c *child) {
 	c.behind = cancel
 	var parts sync.WaitGroup
 	parts.Go(func() { r.talk(ctx, c) })
+	parts.Go(func() { r.writeVouches(ctx, c) })
 	for lane := range transport.Lane(transport.Lanes) {
 		parts.Go(func() { r.grants(ctx, c, lane) })
 		parts.Go(func() { r.batches(ctx, c, lane) })
 	}
-	r.sendDirectory(ctx, c.s)
+	nudge(c.news)
 	r.listenTo(ctx, c)
 	c.s.Close("over")
 	cancel()
 	parts.Wait()
 	r.mu.Lock()
 	delete(r.sessions, c.id)
+	r.leaveLocked(c)
 	r.mu.Unlock()
-	if c.opened.Load() {
-		r.sessionOver(run, c)
+	if c.logged {
+		if err := r.close(c.id); err != nil && !errors.Is(err, wal.ErrFull) {
+			r.log.Error("append to the log", "error", err)
+		}
 	}
 }
 
@@ -149,75 +196,10 @@ func (r *Relay) append(kind uint8, body []byte, urgent bool) (wal.Seq, bool) {
 	return at, err == nil
 }
 
-// sessionOver tells the core, which must hear of it, also after a wait for
-// room. A relay that stops need not wait: its next start ends all sessions.
-func (r *Relay) sessionOver(ctx context.Context, c *child) {
-	for {
-		_, err := r.journal.Append(recClose, encodeNumbers(c.id), true)
-		if err == nil {
-			return
-		}
-		if !errors.Is(err, wal.ErrFull) {
-			r.log.Error("append to the log", "error", err)
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(fullPause):
-		}
-	}
-}
-
-// fullPause is how long to wait before trying a full disk again.
-const fullPause = 100 * time.Millisecond
-
-// listenTo takes the child's control messages.
-func (r *Relay) listenTo(ctx context.Context, c *child) {
-	for {
-		m, err := c.s.ReceiveControl(ctx)
-		if err != nil {
-			return
-		}
-		if err := r.control(c, m); err != nil {
-			r.count.refused.WithLabelValues("protocol").Inc()
-			r.log.Warn("child ends", "child", c.s.Peer().Node(), "address", c.s.RemoteAddr().String(), "error", err)
-			c.s.Close(err.Error())
-			return
-		}
-	}
-}
-
-func (r *Relay) control(c *child, m transport.Message) error {
-	switch m.Kind {
-	case wire.KindOpen:
-		return r.open(c, m.Body)
-	case wire.KindVouch:
-		var v wire.Vouch
-		if err := wire.Decode(m.Body, &v); err != nil {
-			return err
-		}
-		if _, ok := r.append(recVouch, encodeNumbers(c.id, uint64(v.Lane), v.Seq), v.Lane == 0); !ok {
-			return errLog
-		}
-	case wire.KindStatus:
-		var doc wire.Status
-		if err := wire.Decode(m.Body, &doc); err != nil {
-			return err
-		}
-		var rep status.Report
-		if err := json.Unmarshal(doc.JSON, &rep); err != nil {
-			return fmt.Errorf("status: %w", err)
-		}
-		r.noteStatus(c, rep)
-	}
-	return nil
-}
-
 var errLog = errors.New("this relay's log takes nothing")
 
 func (r *Relay) open(c *child, body []byte) error {
-	if c.opened.Load() {
+	if c.logged {
 		return errors.New("units opened twice in one session")
 	}
 	o := opening{Session: c.id, Origin: c.s.Peer().Node()}
@@ -233,10 +215,21 @@ func (r *Relay) open(c *child, body []byte) error {
 	}
 	o.HLC = uint64(stamp)
 	c.opened.Store(true)
-	if _, ok := r.append(recOpen, o.encode(), true); !ok {
+	if err := r.pay(); err != nil { // the end of the agent's last session comes first
+		return fmt.Errorf("%w: %w", errLog, err)
+	}
+	if _, c.logged = r.append(recOpen, o.encode(), true); !c.logged {
 		return errLog
 	}
+	c.opened.Store(r.live(c)) // or it was refused, and will be hung up on
 	return nil
+}
+
+// live reports whether the core has the session's units open. What another one
+// sends would be logged for nothing.
+func (r *Relay) live(c *child) (yes bool) {
+	r.journal.View(func(k journal.Core) { yes = k.(*core).sessions[c.id] != nil })
+	return yes
 }
 
 // batches takes one lane's batches into the log.
@@ -250,6 +243,9 @@ func (r *Relay) batches(ctx context.Context, c *child, lane transport.Lane) {
 			r.count.refused.WithLabelValues("protocol").Inc()
 			c.s.Close(fmt.Sprintf("message kind %d on the %s lane, units open: %t", m.Kind, lane, c.opened.Load()))
 			return
+		}
+		if !r.live(c) {
+			return // it is about to end, and nothing more is taken from it
 		}
 		// Checked before it is logged: a record that cannot be read back
 		// would be damage.
@@ -318,6 +314,10 @@ func (r *Relay) talk(ctx context.Context, c *child) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-c.news:
+			if r.sendDirectory(ctx, c.s) != nil {
+				return
+			}
 		case o := <-c.out:
 			if o.Kind == wire.KindRefused {
 				r.noteRefusal(c, o.Body)
@@ -340,6 +340,12 @@ func (r *Relay) talk(ctx context.Context, c *child) {
 
 // deliver takes what the core says, once it is on disk.
 func (r *Relay) deliver(outs []journal.Output) {
+	lost, over := r.lostHeld.Load(), false
+	defer func() {
+		if over {
+			r.lostHeld.Add(-lost)
+		}
+	}()
 	for _, o := range outs {
 		to, id := Address(o)
 		switch to {
@@ -347,7 +353,7 @@ func (r *Relay) deliver(outs []journal.Output) {
 			r.upstream.put(o)
 			continue
 		case ToOperators:
-			r.announce(o.Body)
+			over = r.announce(o.Body, lost) || over
 			continue
 		}
 		r.mu.Lock()
@@ -355,6 +361,9 @@ func (r *Relay) deliver(outs []journal.Output) {
 		r.mu.Unlock()
 		if c == nil {
 			continue
+		}
+		if o.Kind == outHangUp {
+			time.AfterFunc(2*farewell, c.behind) // also if it does not listen to what comes before
 		}
 		select {
 		case c.out <- o:

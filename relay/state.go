@@ -49,6 +49,7 @@ func (c *core) AppendState(w *pack.Writer) {
 	c.engine.Snapshot(w)
 	c.local.append(w)
 	c.pace.append(w)
+	c.appendFlights(w)
 }
 
 // ReadState replaces the core's state.
@@ -92,6 +93,7 @@ func (c *core) ReadState(r *pack.Reader) error {
 	}
 	c.local.read(r)
 	c.pace = readPace(r)
+	c.readFlights(r)
 	return r.Err()
 }
 
@@ -119,8 +121,12 @@ func (u *unit) append(w *pack.Writer) {
 	}
 	w.Bin(n.EndHash[:])
 	w.Bin(n.SettledHash[:])
-	for _, v := range []uint64{n.End, n.Vouched, n.Stepped, n.Settled, n.Cut, u.session, uint64(u.inFlight), u.acked.Durable, u.acked.Settled} {
+	for _, v := range []uint64{n.End, n.Vouched, n.Stepped, n.Settled, n.Cut, u.session, u.acked.Durable, u.acked.Settled} {
 		w.Uint(v)
+	}
+	w.Array(len(u.sizes))
+	for _, n := range u.sizes {
+		w.Uint(uint64(n))
 	}
 	w.Int(u.lastCut)
 	w.Int(u.openedAt)
@@ -143,11 +149,13 @@ func readUnit(r *pack.Reader) *unit {
 		}
 	}
 	n.EndHash, n.SettledHash = readHash(r), readHash(r)
-	var inFlight uint64
-	for _, v := range []*uint64{&n.End, &n.Vouched, &n.Stepped, &n.Settled, &n.Cut, &u.session, &inFlight, &u.acked.Durable, &u.acked.Settled} {
+	for _, v := range []*uint64{&n.End, &n.Vouched, &n.Stepped, &n.Settled, &n.Cut, &u.session, &u.acked.Durable, &u.acked.Settled} {
 		*v = r.Uint("number", maxSeq)
 	}
-	u.inFlight = int(inFlight)
+	for range r.Array("sections", maxInFlight) {
+		u.sizes = append(u.sizes, int(r.Uint("size", maxState)))
+	}
+	u.inFlight = len(u.sizes)
 	u.acked.Lane = u.id.Lane
 	u.lastCut, u.openedAt, u.expectAt = r.Int("cut at"), r.Int("opened at"), r.Int("expected at")
 	u.learned = r.Uint("learned", 1<<64-1)

@@ -22,25 +22,31 @@ import (
 type report struct {
 	node status.Node
 	at   time.Time
+	size int // bytes that it came in
 }
 
 const (
 	// maxReports bounds the agents whose reports are kept.
 	maxReports = maxSessions
+	// maxReported bounds their bytes.
+	maxReported = 64 << 20
 	// silentAfter is when an agent that said nothing counts as silent.
 	silentAfter = 5 * time.Second
 	// forgetAfter is when it is dropped from the reports.
 	forgetAfter = 10 * time.Minute
 )
 
-func (r *Relay) noteStatus(c *child, rep status.Report) {
+func (r *Relay) noteStatus(c *child, rep status.Report, size int) {
 	n := rep.Node
 	n.Name, n.Role, n.Region, n.Parent = c.s.Peer().Node(), string(c.s.Peer().Role), c.s.Peer().Region, r.name
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, known := r.reports[n.Name]; known || len(r.reports) < maxReports {
-		r.reports[n.Name] = report{node: n, at: time.Now()}
+	old, known := r.reports[n.Name]
+	if !known && len(r.reports) >= maxReports || r.reported+size-old.size > maxReported {
+		return
 	}
+	r.reported += size - old.size
+	r.reports[n.Name] = report{node: n, at: time.Now(), size: size}
 }
 
 // Report is this relay and its children.
@@ -58,6 +64,7 @@ func (r *Relay) Report() status.Report {
 		age := time.Since(x.at)
 		if age > forgetAfter {
 			delete(r.reports, name)
+			r.reported -= x.size
 			continue
 		}
 		if !live[name] {
@@ -126,15 +133,7 @@ func (r *Relay) housekeeping(ctx context.Context) error {
 			r.upstream.sendStatus()
 			_ = r.upstream.divide() // a log that takes nothing has said so
 		case <-changes:
-			list := r.upstream.sessionsBelow()
-			r.mu.Lock()
-			for _, c := range r.sessions {
-				list = append(list, c.s)
-			}
-			r.mu.Unlock()
-			for _, s := range list {
-				r.sendDirectory(ctx, s)
-			}
+			r.tellNews()
 		}
 	}
 }
@@ -155,12 +154,30 @@ func (r *Relay) directory() wire.Directory {
 	return d
 }
 
-// sendDirectory tells a child which relays it may choose from.
-func (r *Relay) sendDirectory(ctx context.Context, s *transport.Session) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
+// tellNews lets all children hear of another directory.
+func (r *Relay) tellNews() {
+	r.upstream.newsBelow()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.sessions {
+		nudge(c.news)
+	}
+}
+
+// sendDirectory tells a child which relays it may choose from. It is for the
+// goroutine that talks to this child: it waits for as long as the child does
+// not listen, and what is news meanwhile becomes one directory.
+func (r *Relay) sendDirectory(ctx context.Context, s *transport.Session) error {
 	d := r.directory()
-	_ = s.SendControl(ctx, wire.Encode(&d))
+	return s.SendControl(ctx, wire.Encode(&d))
+}
+
+// nudge puts a value into a channel of capacity 1 unless there is one.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 var errCutOff = errors.New("no root is connected: events are durable here and settle later")

@@ -108,6 +108,7 @@ func (s *stage) until(what string, ok func() bool) {
 type heard struct {
 	relay string // in whose name
 	kind  uint8
+	bulk  bool // on the bulk connection
 	m     wire.Message
 	id    *uint64
 }
@@ -171,12 +172,26 @@ func (r *stageRoot) cutOff() {
 }
 
 func (r *stageRoot) listen(x *transport.Session) {
+	var bulk sync.WaitGroup
+	defer bulk.Wait()
+	bulk.Go(func() {
+		r.take(x, true, func() (m transport.Message, err error) {
+			if m, err = x.Receive(r.s.ctx, transport.LaneBulk); err == nil {
+				x.Grant(transport.LaneBulk, m.Cost())
+			}
+			return m, err
+		})
+	})
+	r.take(x, false, func() (transport.Message, error) { return x.ReceiveControl(r.s.ctx) })
+}
+
+func (r *stageRoot) take(x *transport.Session, bulk bool, next func() (transport.Message, error)) {
 	for {
-		m, err := x.ReceiveControl(r.s.ctx)
+		m, err := next()
 		if err != nil {
 			return
 		}
-		h := heard{relay: x.Peer().Node(), kind: m.Kind}
+		h := heard{relay: x.Peer().Node(), kind: m.Kind, bulk: bulk}
 		if m.Kind == wire.KindForward {
 			var f wire.Forward
 			if err := wire.Decode(m.Body, &f); err != nil {

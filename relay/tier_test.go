@@ -123,6 +123,46 @@ func TestAFloodOfOneChildDoesNotStallTheOther(t *testing.T) {
 	<-stopped
 }
 
+// Bulk that the root does not answer, far more of it than a middle relay takes,
+// holds up nothing that is critical, over all tiers.
+func TestBulkHoldsUpNothingOverTwoTiers(t *testing.T) {
+	s := newStage(t)
+	root := s.root("root", 0)
+	root.holdBack(func(h heard) bool { return h.bulk })
+	s.relay("eu", "top", nil, "root:1")
+	c := s.child("eu.fra", "r1", "top:1")
+	c.rooted()
+	const digests = 20
+	section := c.section(1, 1, 200<<10)
+	var flood sync.WaitGroup
+	flood.Go(func() {
+		for id := uint64(1); id <= digests; id++ {
+			if err := c.x.Send(s.ctx, transport.LaneBulk, wire.Encode(&wire.Digest{ID: id, Sections: [][]byte{section}})); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	s.until("bulk reaches the root", func() bool { return len(root.requests("eu/top", wire.KindDigest)) == 1 })
+	for id := uint64(100); id < 110; id++ {
+		c.send(&wire.Findings{ID: id, Findings: []anomaly.Finding{finding(1)}})
+		c.send(&wire.Digest{ID: id, Sections: [][]byte{c.section(1, 1, 0)}})
+		var a wire.DigestAnswer
+		if c.next(wire.KindDigestAnswer, &a); a.ID != id {
+			t.Fatalf("digest %d is answered by %d", id, a.ID)
+		}
+	}
+	root.holdBack(func(heard) bool { return false })
+	root.release()
+	flood.Wait()
+	for id := uint64(1); id <= digests; id++ {
+		var a wire.DigestAnswer
+		if c.next(wire.KindDigestAnswer, &a); a.ID != id {
+			t.Fatalf("digest %d is answered by %d", id, a.ID)
+		}
+	}
+}
+
 // Sections of several relays share a digest, and no digest is above its bound.
 func TestSectionsOfSeveralRelaysShareADigest(t *testing.T) {
 	s := newStage(t)

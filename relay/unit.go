@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"pando/event"
 	"pando/event/clock"
@@ -29,9 +30,11 @@ type unit struct {
 	positions map[place]event.Position
 	placed    int // bytes of the positions' names
 
-	urgent   bool // more than heartbeats was stepped and not cut
-	more     bool // the last section had no room for all that was stepped
-	inFlight int  // sections without an answer
+	urgent   bool  // more than heartbeats was stepped and not cut
+	more     bool  // the last section had no room for all that was stepped
+	inFlight int   // sections without an answer
+	sizes    []int // of these, in bytes
+	linedUp  bool  // stands in the line of flights; follows from that
 	lastCut  int64
 	patient  bool   // what came since the opening waits for the answer to the claim
 	openedAt int64  // root time of the opening
@@ -47,11 +50,25 @@ type unit struct {
 // place names one file of one source.
 type place struct{ source, file string }
 
-// arrived is a batch that waits for its agent's disk.
+// arrived is a batch that waits for its agent's disk. Its memory is used again:
+// whoever has stepped or folded it lets it go by [arrived.free], and nobody keeps
+// pointers into it.
 type arrived struct {
-	batch *event.Batch
-	m     clock.Mapping
-	at    int64
+	batch   event.Batch
+	m       clock.Mapping
+	at      int64
+	times   []timed // of the events
+	decoder event.Decoder
+}
+
+var arrivals = sync.Pool{New: func() any { return new(arrived) }}
+
+func (a *arrived) free() { arrivals.Put(a) }
+
+// timed is an event's place in root time; see [event.Event.Time].
+type timed struct {
+	interval clock.Interval
+	point    int64
 }
 
 func newUnit(id event.Unit) *unit {
@@ -83,32 +100,39 @@ func (u *unit) forgetFresh() {
 const maxWaiting = 16384
 
 // keep remembers a decoded batch until it is stepped.
-func (u *unit) keep(at wal.Seq, b *event.Batch, a *arrival) {
-	if len(u.fresh) > 0 && u.waiting+len(b.Events) > maxWaiting {
+func (u *unit) keep(at wal.Seq, a *arrived) {
+	if len(u.fresh) > 0 && u.waiting+len(a.batch.Events) > maxWaiting {
 		return
 	}
-	u.fresh[uint64(at)] = placed(b, a)
-	u.waiting += len(b.Events)
+	u.fresh[uint64(at)] = a
+	u.waiting += len(a.batch.Events)
 }
 
-// placed is an arrival of a batch, with the mapping of its clock. An agent
+// place places the events of an arrival in root time. An agent
 // that does not know root time tells what its clock read when it sent the
 // batch, which was about when it arrived here; the error says how little that
 // is. Stamps of an earlier boot that nobody related to root time are taken to
 // be as late as the arrival, and are a backlog in any case: they say nothing of
 // now.
-func placed(b *event.Batch, a *arrival) *arrived {
-	m, last := &a.Batch.Map, b.Events[len(b.Events)-1].Stamp.Hi
+func (a *arrived) place(by *arrival) {
+	b, m := &a.batch, &by.Batch.Map
+	last := b.Events[len(b.Events)-1].Stamp.Hi
+	a.at = by.At
 	switch {
-	case a.Batch.Mapped && m.Boot == b.Boot:
-		return &arrived{batch: b, m: *m, at: a.At}
+	case by.Batch.Mapped && m.Boot == b.Boot:
+		a.m = *m
 	case m.Boot == b.Boot && m.At >= last:
-		return &arrived{batch: b, m: clock.Mapping{Boot: b.Boot, Offset: a.At - m.At, Bound: unmappedBound, At: m.At}, at: a.At}
+		a.m = clock.Mapping{Boot: b.Boot, Offset: by.At - m.At, Bound: unmappedBound, At: m.At}
+	default:
+		a.m = clock.Mapping{Boot: b.Boot, Offset: by.At - last, Bound: unmappedBound, At: last}
+		for i := range b.Events {
+			b.Events[i].Flags |= event.Backlog
+		}
 	}
+	a.times = slices.Grow(a.times[:0], len(b.Events))[:len(b.Events)]
 	for i := range b.Events {
-		b.Events[i].Flags |= event.Backlog
+		a.times[i].interval, a.times[i].point = b.Events[i].Time(a.m)
 	}
-	return &arrived{batch: b, m: clock.Mapping{Boot: b.Boot, Offset: a.At - last, Bound: unmappedBound, At: last}, at: a.At}
 }
 
 // refold makes the next section start from the log again, after the cut
@@ -141,15 +165,11 @@ func (c *core) load(u *unit, s custody.Span) (*arrived, error) {
 	if kind != recBatch {
 		return nil, fmt.Errorf("record %d has kind %d, a batch of %s was there", s.Pos, kind, u.id)
 	}
-	a, err := decodeArrival(body)
-	if err != nil {
+	x := unpack(body)
+	if err := cmp.Or(x.err, x.bad); err != nil {
 		return nil, err
 	}
-	b, err := event.Decode(a.Batch.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	return placed(b, &a), nil
+	return x.arrived, nil
 }
 
 // advance steps what the agent's disk vouches for: detectors see it, panes
@@ -174,9 +194,10 @@ func (c *core) advance(u *unit) {
 			u.waiting -= len(a.batch.Events)
 			delete(u.fresh, s.Pos)
 		}
+		a.free()
 	}
 	c.tellAck(u)
-	if u.eager() && u.inFlight < maxInFlight {
+	if u.eager() {
 		if err := c.cut(u); err != nil {
 			c.fail(err)
 		}
@@ -230,12 +251,11 @@ func (u *unit) add(s custody.Span, a *arrived) {
 		if u.intake.Closed && replayable[e.Source] {
 			continue // its agent reads it again under the new WAL id
 		}
-		iv, point := e.Time(a.m)
 		if e.Kind == event.Loss {
-			u.fold.Lose(e, iv)
+			u.fold.Lose(e, a.times[i].interval)
 			continue
 		}
-		u.fold.Add(e, point)
+		u.fold.Add(e, a.times[i].point)
 	}
 	u.folded = s.Last
 	u.spans++
@@ -246,7 +266,7 @@ func (c *core) observe(u *unit, a *arrived) {
 	u.stepped += uint64(len(a.batch.Events))
 	for i := range a.batch.Events {
 		e := &a.batch.Events[i]
-		iv, point := e.Time(a.m)
+		point := a.times[i].point
 		if e.Kind == event.Heartbeat {
 			c.report(c.engine.Heartbeat(u.id, e, a.m.Root(e.Stamp.Hi).Lo))
 			continue
@@ -262,7 +282,7 @@ func (c *core) observe(u *unit, a *arrived) {
 		if e.Peer != "" && !c.up {
 			c.local.graph.AddEdge(e.Entity, e.Peer, min(point, c.now)) // no section will tell for now
 		}
-		c.report(c.engine.Observe(u.id, e, iv, point, a.at))
+		c.report(c.engine.Observe(u.id, e, a.times[i].interval, point, a.at))
 	}
 }
 
@@ -276,11 +296,8 @@ func (c *core) tellAck(u *unit) {
 	c.tell(u.session, &ack)
 }
 
-// cut says the next section of a unit, if there is one to say.
-func (c *core) cut(u *unit) error {
-	if !c.up || u.inFlight >= maxInFlight {
-		return nil
-	}
+// section says the next section of a unit, if there is one to say.
+func (c *core) section(u *unit) error {
 	for limit := maxSpans; ; {
 		spans, err := c.fill(u, u.intake.Section(limit))
 		if err != nil || len(spans) == 0 {
@@ -302,7 +319,7 @@ func (c *core) cut(u *unit) error {
 		}
 		u.more = u.urgent
 		u.folded = u.intake.Cut
-		u.inFlight++
+		c.takeOff(u, len(body))
 		u.lastCut = c.now
 		c.teach(c.speaker(u)) // before what it was learnt from is settled
 		c.say(journal.Output{To: toRoot, Kind: outSection, Body: body})
@@ -335,6 +352,9 @@ func (c *core) fill(u *unit, spans []custody.Span) ([]custody.Span, error) {
 			return nil, err
 		}
 		u.add(s, a)
+		if u.fresh[s.Pos] != a {
+			a.free()
+		}
 	}
 	return spans, nil
 }
@@ -361,7 +381,7 @@ func (c *core) speaker(u *unit) *unit {
 
 // expect sends up what was learned of an origin, when something was.
 func (c *core) expect(u *unit) {
-	if c.speaker(u) == u && c.due(u.expectAt, expectEvery) {
+	if c.speaker(u) == u && c.due(u.expectAt, expectEvery) && c.flights.taught < maxTaught {
 		c.teach(u)
 	}
 }
@@ -384,6 +404,7 @@ func (c *core) teach(u *unit) {
 		appendTerm(w, u.intake.Term)
 		known.Append(w)
 		if w.Len() <= maxExpect {
+			c.flights.taught += uint64(w.Len())
 			c.say(journal.Output{To: toRoot, Kind: outExpect, Body: w.Bytes()})
 			return
 		}

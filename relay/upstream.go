@@ -11,9 +11,11 @@ import (
 	"sync"
 	"time"
 
+	"pando/event"
 	"pando/transport"
 	"pando/tree/journal"
 	"pando/tree/wire"
+	"pando/wal"
 )
 
 // upstream carries what the core says to the root, and the answers back into
@@ -25,15 +27,23 @@ type upstream struct {
 	mu    sync.Mutex
 	out   Outgoing
 	below below
-	life  uint64        // counts the times that there was a root
-	path  []string      // nodes above, nearest first; a root at the end while there is one
-	pool  uint64        // bytes a second of bulk, as granted; 0: nobody has said
-	own   uint64        // of these, what the core was told
-	wake  chan struct{} // capacity 1
+	life  uint64                     // counts the times that there was a root
+	path  []string                   // nodes above, nearest first; a root at the end while there is one
+	pool  uint64                     // bytes a second of bulk, as granted; 0: nobody has said
+	own   uint64                     // of these, what the core was told
+	wake  [event.Lanes]chan struct{} // capacity 1
+
+	word sync.Mutex // before mu: of whoever tells the core of the root and its grant
+	said bool       // there is one, as the core was told last; the word's
+	owes bool       // the core was not told of own: the log was short of room
+
+	// Of the goroutine that uses the sessions.
+	flaps   time.Duration // how long a root has to wait that comes back to a full log
+	flapped time.Time     // when the last one came back to one
 }
 
 func newUpstream(r *Relay) *upstream {
-	u := &upstream{r: r, wake: make(chan struct{}, 1), below: newBelow(r.count.passed)}
+	u := &upstream{r: r, wake: newRoom(), below: newBelow(r.count.passed)}
 	u.out.below = &u.below
 	return u
 }
@@ -47,9 +57,8 @@ func (u *upstream) put(o journal.Output) {
 }
 
 func (u *upstream) nudge() {
-	select {
-	case u.wake <- struct{}{}:
-	default:
+	for _, wake := range u.wake {
+		nudge(wake)
 	}
 }
 
@@ -65,21 +74,24 @@ func (u *upstream) serve(ctx context.Context, s *transport.Session) {
 		above.Life = 0
 		err = s.SendControl(ctx, wire.Encode(&wire.Uplink{}))
 	}
+	u.restrain(ctx, s.Done())
 	if err = errors.Join(err, u.stand(parent.Node(), above)); err != nil {
 		s.Close(err.Error())
 	}
-	var sender sync.WaitGroup
-	sender.Go(func() {
-		defer cancel()
-		u.send(ctx, s)
-	})
+	var senders sync.WaitGroup
+	for lane := range event.Lane(event.Lanes) {
+		senders.Go(func() {
+			defer cancel()
+			u.send(ctx, s, lane)
+		})
+	}
 	for err == nil {
 		var m transport.Message
 		if m, err = s.ReceiveControl(ctx); err != nil {
 			break
 		}
 		if m.Kind == wire.KindUplink && parent.Role == transport.RoleRelay {
-			above, err = u.hear(parent.Node(), above, m.Body)
+			above, err = u.hear(ctx, s, above, m.Body)
 		} else {
 			err = u.answer(m)
 		}
@@ -89,14 +101,15 @@ func (u *upstream) serve(ctx context.Context, s *transport.Session) {
 		}
 	}
 	cancel()
-	sender.Wait()
+	senders.Wait()
 	if err := u.stand("", nil); err != nil {
 		u.r.log.Error("append to the log", "error", err)
 	}
 }
 
 // hear takes a parent's word on how it is connected upwards.
-func (u *upstream) hear(parent string, last *wire.Uplink, body []byte) (*wire.Uplink, error) {
+func (u *upstream) hear(ctx context.Context, s *transport.Session, last *wire.Uplink, body []byte) (*wire.Uplink, error) {
+	parent := s.Peer().Node()
 	m := &wire.Uplink{}
 	if err := wire.Decode(body, m); err != nil {
 		return last, err
@@ -112,18 +125,23 @@ func (u *upstream) hear(parent string, last *wire.Uplink, body []byte) (*wire.Up
 		u.r.count.refused.WithLabelValues("loop").Inc()
 		return last, fmt.Errorf("%w: %d nodes are above %s", errLoop, len(m.Path), parent)
 	}
+	if m.Life != 0 {
+		u.restrain(ctx, s.Done())
+	}
 	return m, u.stand(parent, m)
 }
 
 // stand takes note of how this relay is connected upwards, and tells the core
 // and the relays below. Whatever had no answer is forgotten: who said it says
-// it again. Without a parent, above is nil.
+// it again. Without a parent, above is nil. That the root went is said later
+// if the log is short of room: the next one that comes says as much.
 func (u *upstream) stand(parent string, above *wire.Uplink) error {
+	u.word.Lock()
+	defer u.word.Unlock()
 	u.mu.Lock()
-	was := u.out.live
 	u.below.reset()
 	u.out.Close()
-	u.path, u.pool, u.own = nil, 0, 0
+	u.path, u.pool, u.own, u.owes = nil, 0, 0, false
 	if above != nil {
 		u.path = append([]string{parent}, above.Path...)
 	}
@@ -135,18 +153,33 @@ func (u *upstream) stand(parent string, above *wire.Uplink) error {
 	u.tellBelow()
 	u.mu.Unlock()
 	u.r.up.SetRooted(up)
-	if !up && !was {
+	switch {
+	case up:
+		return u.sayLocked(true, journal.Vital)
+	case !u.said:
 		return nil
 	}
-	rec := UplinkRecord(up)
-	return u.record(rec.Kind, rec.Body)
+	err := u.sayLocked(false, journal.Upkeep)
+	if errors.Is(err, wal.ErrFull) {
+		return nil
+	}
+	return err
 }
 
-// send sends what waits, whenever it may.
-func (u *upstream) send(ctx context.Context, s *transport.Session) {
+// send sends what waits, whenever it may: bulk sections over the bulk
+// connection, where they stand in front of nothing, and all else over the
+// control channel, where findings, claims and critical sections keep the order
+// in which they become due.
+func (u *upstream) send(ctx context.Context, s *transport.Session, lane event.Lane) {
 	for {
-		for _, m := range u.due() {
-			if s.SendControl(ctx, m) != nil {
+		for _, m := range u.due(lane) {
+			var err error
+			if lane == event.Bulk {
+				err = s.Send(ctx, transport.LaneBulk, m)
+			} else {
+				err = s.SendControl(ctx, m)
+			}
+			if err != nil {
 				return
 			}
 		}
@@ -155,15 +188,21 @@ func (u *upstream) send(ctx context.Context, s *transport.Session) {
 			return
 		case <-s.Done():
 			return
-		case <-u.wake:
+		case <-u.wake[lane]:
 		}
 	}
 }
 
-func (u *upstream) due() []transport.Message {
+func (u *upstream) due(lane event.Lane) []transport.Message {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.out.Due()
+	if lane == event.Critical {
+		return u.out.Due()
+	}
+	if m, ok := u.out.DueBulk(); ok {
+		return []transport.Message{m}
+	}
+	return nil
 }
 
 // answer takes one message of the parent.

@@ -107,20 +107,20 @@ func (c *child) portions(sections [][]byte) ([]*portion, error) {
 // settle has sections judged in the names of the relays that cut them. Those of
 // one relay keep their order; relays do not wait for each other, so that their
 // commands share an entry.
-func (c *child) settle(ctx context.Context, sections [][]byte) ([]wire.Judgement, error) {
+func (c *child) settle(ctx context.Context, lane transport.Lane, sections [][]byte) ([]wire.Judgement, error) {
 	list, err := c.portions(sections)
 	if err != nil {
 		return nil, err
 	}
 	if len(list) == 1 {
-		return c.r.settle(ctx, list[0].relay, sections)
+		return c.r.settle(ctx, list[0].relay, lane, sections)
 	}
 	out := make([]wire.Judgement, len(sections))
 	errs := make([]error, len(list))
 	var all sync.WaitGroup
 	for n, s := range list {
 		all.Go(func() {
-			judged, err := c.r.settle(ctx, s.relay, s.sections)
+			judged, err := c.r.settle(ctx, s.relay, lane, s.sections)
 			errs[n] = err
 			for i := range judged {
 				out[s.at[i]] = judged[i]

@@ -4,6 +4,7 @@ package root
 
 import (
 	"pando/event"
+	"pando/incident"
 	"pando/transport"
 	"pando/tree/custody"
 	"pando/tree/wire"
@@ -70,6 +71,13 @@ func (f *FSM) Units() []Unit { return f.view().listUnits() }
 
 // Series returns all series, by entity and signal.
 func (f *FSM) Series() []Series { return f.view().listSeries() }
+
+// Incident is what [Root.Incident] reads, and Changes are those of incidents
+// that are kept, as it stands here.
+func (f *FSM) Incident(id string) (incident.Detail, error) { return f.view().incident(id) }
+
+// Changes returns them, oldest first.
+func (f *FSM) Changes() []Change { return f.view().changes }
 
 // Accounts is the ledger without the agents' own reports.
 func (f *FSM) Accounts() []Account { return accounts(f.view(), nil) }

@@ -50,7 +50,7 @@ func (r *Root) API() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, r.State()) })
 	mux.HandleFunc("GET /v1/tree", r.atLeader(func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, r.Tree()) }))
-	mux.HandleFunc("GET /v1/ledger", r.atLeader(serveRead(r, "accounts", r.Ledger)))
+	mux.HandleFunc("GET /v1/ledger", r.atLeader(r.serveLedger))
 	mux.HandleFunc("GET /v1/incidents", serveRead(r, "incidents", r.Incidents))
 	mux.HandleFunc("GET /v1/units", serveRead(r, "units", r.Units))
 	mux.HandleFunc("GET /v1/series", serveRead(r, "series", r.Series))
@@ -92,6 +92,15 @@ func serveRead[T any](r *Root, name string, read func(context.Context, bool) ([]
 		}
 		writeJSON(w, http.StatusOK, map[string][]T{name: list})
 	}
+}
+
+func (r *Root) serveLedger(w http.ResponseWriter, q *http.Request) {
+	l, err := r.Ledger(q.Context(), isStale(q))
+	if err != nil {
+		r.writeFault(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, l)
 }
 
 // atLeader serves what only the leader hears of; another root sends the

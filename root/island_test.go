@@ -13,11 +13,13 @@ import (
 
 // island is a network that can be cut off from the rest, in both directions
 // and for all connections at once.
-// Stalled, it stays connected and lets nothing through.
+// Stalled, it stays connected and lets nothing through; deaf or mute, it lets
+// nothing in or nothing out.
 type island struct {
 	mu    sync.Mutex
 	cut   bool
-	gate  chan struct{} // while stalled: closed when that ends
+	in    chan struct{} // while nothing comes in: closed when that ends
+	out   chan struct{} // the same of what goes out
 	conns map[net.Conn]struct{}
 }
 
@@ -38,24 +40,32 @@ func (n *island) setCut(cut bool) {
 }
 
 func (n *island) setStalled(stalled bool) {
+	n.setDeaf(stalled)
+	n.setMute(stalled)
+}
+
+func (n *island) setDeaf(deaf bool) { n.setGate(&n.in, deaf) }
+func (n *island) setMute(mute bool) { n.setGate(&n.out, mute) }
+
+func (n *island) setGate(gate *chan struct{}, shut bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.gate != nil {
-		close(n.gate)
-		n.gate = nil
+	if *gate != nil {
+		close(*gate)
+		*gate = nil
 	}
-	if stalled {
-		n.gate = make(chan struct{})
+	if shut {
+		*gate = make(chan struct{})
 	}
 }
 
-// pass waits until the island is not stalled.
-func (n *island) pass() {
+// pass waits until a gate is open.
+func (n *island) pass(gate *chan struct{}) {
 	n.mu.Lock()
-	gate := n.gate
+	shut := *gate
 	n.mu.Unlock()
-	if gate != nil {
-		<-gate
+	if shut != nil {
+		<-shut
 	}
 }
 
@@ -67,12 +77,12 @@ type gated struct {
 
 func (c gated) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.n.pass()
+	c.n.pass(&c.n.in)
 	return n, err
 }
 
 func (c gated) Write(p []byte) (int, error) {
-	c.n.pass()
+	c.n.pass(&c.n.out)
 	return c.Conn.Write(p)
 }
 

@@ -3,6 +3,7 @@
 package root
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -130,16 +131,52 @@ type Loss struct {
 	Last   int64  `json:"last"`
 }
 
-// Ledger accounts for every unit, in their order. What is settled and dropped
-// is read linearizably unless stale is set; what agents accepted is what they
-// last reported, which only the leader hears.
-func (r *Root) Ledger(ctx context.Context, stale bool) ([]Account, error) {
-	reported := r.accepted()
+// Ledger accounts for every unit, in their order.
+type Ledger struct {
+	Accounts []Account `json:"accounts"`
+	// Unreported counts the open units of which this root has no report: what
+	// their agents hold and have not settled is missing in Held and Accepted.
+	Unreported int    `json:"unreported"`
+	Note       string `json:"note,omitempty"` // says so
+}
+
+// Ledger accounts for every unit. What is settled and dropped is read
+// linearizably unless stale is set; what agents accepted is what they last
+// reported, which only the leader hears. Another root says that it does not
+// know, whatever it heard when it led.
+func (r *Root) Ledger(ctx context.Context, stale bool) (Ledger, error) {
+	var reported map[unitName]acceptance
+	leading := r.Leading()
+	if leading {
+		reported = r.accepted()
+	}
 	v, err := r.read(ctx, stale)
 	if err != nil {
-		return nil, fmt.Errorf("ledger: %w", err)
+		return Ledger{}, fmt.Errorf("ledger: %w", err)
 	}
-	return accounts(v, reported), nil
+	return ledger(v, reported, leading, r.Leader()), nil
+}
+
+// ledger makes the ledger of a root that leads, or follows a leader.
+func ledger(v *view, reported map[unitName]acceptance, leading bool, leader string) Ledger {
+	l := Ledger{Accounts: accounts(v, reported)}
+	open := 0
+	for i := range l.Accounts {
+		if a := &l.Accounts[i]; !a.Closed {
+			open++
+			if a.AsOf == 0 {
+				l.Unreported++
+			}
+		}
+	}
+	switch {
+	case l.Unreported == 0:
+	case !leading:
+		l.Note = fmt.Sprintf("agents report to the leader (%s), and this root is not it: what they hold is missing in held and accepted", cmp.Or(leader, "none is known"))
+	default:
+		l.Note = fmt.Sprintf("the agents of %d of %d open units have not reported since this root leads: what they hold is missing in held and accepted", l.Unreported, open)
+	}
+	return l
 }
 
 // accounts puts what is settled and what agents reported together.

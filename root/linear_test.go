@@ -162,11 +162,11 @@ func (h *history) known(next uint64) uint64 {
 }
 
 // TestLinearizable lets clients work through all three roots while the leader
-// is restarted, cut off or replaced and a follower stalls, and checks every
-// history.
+// dies, is restarted, stalled, cut off, both ways or one, or replaced, a follower
+// stalls, and all three are apart, and checks every history.
 func TestLinearizable(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes ten seconds")
+		t.Skip("takes half a minute")
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -189,11 +189,27 @@ func TestLinearizable(t *testing.T) {
 				t.Logf("transfer: %v", err)
 			}
 		}},
-		{"a follower stalls", func() {
-			follower := (g.leader() + 1 + rng.IntN(2)) % 3
-			g.islands[follower].setStalled(true)
+		{"a follower stalls", func() { g.whileAway((g.leader()+1+rng.IntN(2))%3, (*island).setStalled) }},
+		{"the leader stalls", func() { g.whileAway(g.leader(), (*island).setStalled) }},
+		{"the leader hears nothing", func() { g.whileAway(g.leader(), (*island).setDeaf) }},
+		{"the leader is not heard", func() { g.whileAway(g.leader(), (*island).setMute) }},
+		{"the leader dies", func() { // nobody hears of it, and nothing is handed over
+			leader := g.leader()
+			g.islands[leader].setCut(true)
+			g.restart(leader, func() { g.islands[leader].setCut(false) })
+		}},
+		{"each is alone", func() {
+			leader := g.leader()
+			for i := range g.islands {
+				g.islands[i].setCut(true)
+			}
 			pause(t.Context(), 500*time.Millisecond)
-			g.islands[follower].setStalled(false)
+			if r := g.at(leader); r.Leading() {
+				t.Error("a root that is alone leads after half a second")
+			}
+			for i := range g.islands {
+				g.islands[i].setCut(false)
+			}
 		}},
 	}
 	wal := event.WALID(1)
@@ -204,6 +220,13 @@ func TestLinearizable(t *testing.T) {
 			wal += besieged
 		}
 	}
+}
+
+// whileAway does something to a root's network for half a second.
+func (g *group) whileAway(i int, set func(*island, bool)) {
+	set(g.islands[i], true)
+	pause(g.t.Context(), 500*time.Millisecond)
+	set(g.islands[i], false)
 }
 
 // besieged is how many keys clients work on at a time.

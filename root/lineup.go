@@ -15,8 +15,9 @@ import (
 // job is one request of a child and what becomes of it.
 type job struct {
 	m      transport.Message
-	relay  string // in whose name it is
-	grant  func() // gives the message's credit back
+	lane   transport.Lane // of the connection that it came on
+	relay  string         // in whose name it is
+	grant  func()         // gives the message's credit back
 	answer transport.Message
 	err    error
 	done   chan struct{} // closed when answer and err are set
@@ -88,19 +89,20 @@ type digestJob struct {
 	digest wire.Digest
 }
 
-// settleDigests has digests judged one after another, so that the sections of
-// one unit keep their order. What came meanwhile shares the next command.
-func (c *child) settleDigests(ctx context.Context) {
+// settleDigests has the digests of one lane judged one after another, so that
+// the sections of one unit keep their order; critical ones do not wait for bulk.
+// What came meanwhile shares the next command.
+func (c *child) settleDigests(ctx context.Context, lane transport.Lane) {
 	for {
 		var j *job
 		select {
 		case <-ctx.Done():
 			return
-		case j = <-c.digests:
+		case j = <-c.digests[lane]:
 		}
 		round, err := c.gather(j)
 		if err == nil {
-			err = c.settleRound(ctx, round)
+			err = c.settleRound(ctx, lane, round)
 		}
 		if err != nil {
 			if ctx.Err() == nil {
@@ -127,7 +129,7 @@ func (c *child) gather(first *job) ([]digestJob, error) {
 			return round, nil
 		}
 		select {
-		case j = <-c.digests:
+		case j = <-c.digests[first.lane]:
 		default:
 			return round, nil
 		}
@@ -135,12 +137,12 @@ func (c *child) gather(first *job) ([]digestJob, error) {
 }
 
 // settleRound has the sections of some digests judged and answers each digest.
-func (c *child) settleRound(ctx context.Context, round []digestJob) error {
+func (c *child) settleRound(ctx context.Context, lane transport.Lane, round []digestJob) error {
 	var sections [][]byte
 	for i := range round {
 		sections = append(sections, round[i].digest.Sections...)
 	}
-	judged, err := c.settle(ctx, sections)
+	judged, err := c.settle(ctx, lane, sections)
 	for i := range round {
 		n := len(round[i].digest.Sections)
 		if n > len(judged) {

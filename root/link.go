@@ -70,7 +70,7 @@ func (l *link) call(ctx context.Context, q request) (transport.Message, error) {
 		l.mu.Unlock()
 	}()
 	m := wire.Encode(&wire.Forward{Relay: q.relay, Kind: q.body.Kind, Body: q.body.Body})
-	if err := s.Send(ctx, transport.LaneCritical, m); err != nil {
+	if err := s.Send(ctx, q.lane, m); err != nil {
 		return transport.Message{}, fmt.Errorf("pass on to the leader: %w", err)
 	}
 	l.r.count.forwarded.Inc()

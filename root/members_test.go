@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pando/root/consensus"
+	"pando/transport"
 	"pando/tree/wire"
 )
 
@@ -65,7 +66,7 @@ func TestRootIsExchanged(t *testing.T) {
 	if err := g.roots[leader].AddMember(within(t), g.place(added)); err != nil {
 		t.Fatalf("adding it again: %v", err)
 	}
-	js, err := g.roots[added].settle(within(t), "eu/r1", encoded(section("eu/r1", critical(agent, 1), term(1, 1), 21, 25)))
+	js, err := g.roots[added].settle(within(t), "eu/r1", transport.LaneBulk, encoded(section("eu/r1", critical(agent, 1), term(1, 1), 21, 25)))
 	if err != nil || js[0].Settled != 25 {
 		t.Fatalf("through the new root: %+v, %v", js, err)
 	}
@@ -76,7 +77,7 @@ func TestRootIsExchanged(t *testing.T) {
 		g.lead(added)
 		return g.relay("r1", follower).at() == g.roots[added].Name()
 	})
-	js, err = g.roots[follower].settle(within(t), "eu/r1", encoded(section("eu/r1", critical(agent, 1), term(1, 1), 26, 30)))
+	js, err = g.roots[follower].settle(within(t), "eu/r1", transport.LaneBulk, encoded(section("eu/r1", critical(agent, 1), term(1, 1), 26, 30)))
 	if err != nil || js[0].Settled != 30 {
 		t.Fatalf("by the new leader: %+v, %v", js, err)
 	}
@@ -257,7 +258,7 @@ func TestNoVoteBeforeItHasCaughtUp(t *testing.T) {
 	})
 	// It has no vote, so the group goes on with two of three.
 	g.islands[(leader+1)%3].setCut(true)
-	if _, err := g.roots[leader].settle(within(t), "eu/r1", encoded(section("eu/r1", critical(agent, 1), term(1, 1), 1, 5))); err != nil {
+	if _, err := g.roots[leader].settle(within(t), "eu/r1", transport.LaneBulk, encoded(section("eu/r1", critical(agent, 1), term(1, 1), 1, 5))); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.roots[leader].RemoveMember(within(t), "core/root-9", false); err != nil {

@@ -47,6 +47,7 @@ const (
 type request struct {
 	relay string // who asks, by certificate
 	id    uint64
+	lane  transport.Lane // by which it is passed on to the leader
 	body  transport.Message
 }
 
@@ -165,8 +166,9 @@ func (r *Root) askHere(ctx context.Context, q request) (transport.Message, error
 	return wire.Encode(&wire.DigestAnswer{ID: q.id, Judgements: r.fsm.view().settledUnits(m.Units)}), nil
 }
 
-// settle has sections judged, in order, in as many commands as they need.
-func (r *Root) settle(ctx context.Context, relay string, sections [][]byte) ([]wire.Judgement, error) {
+// settle has sections of a lane judged, in order, in as many commands as they
+// need.
+func (r *Root) settle(ctx context.Context, relay string, lane transport.Lane, sections [][]byte) ([]wire.Judgement, error) {
 	out := make([]wire.Judgement, 0, len(sections))
 	for len(sections) > 0 {
 		n, size := 0, 0
@@ -186,6 +188,7 @@ func (r *Root) settle(ctx context.Context, relay string, sections [][]byte) ([]w
 		q := r.newRequest(relay, func(id uint64) transport.Message {
 			return wire.Encode(&wire.Digest{ID: id, Sections: sections[:n]})
 		})
+		q.lane = lane
 		answer, err := r.decide(ctx, q)
 		if err != nil {
 			return out, err
@@ -225,7 +228,7 @@ func (r *Root) commitFindings(ctx context.Context, relay string, m *wire.Finding
 		}
 		x := m.Expect[0]
 		fit(&x.Known, MaxExpect)
-		return r.commitFindings(ctx, relay, &wire.Findings{Expect: []wire.Expect{x}})
+		return r.commitFindings(ctx, relay, &wire.Findings{Expect: []wire.Expect{x}, Named: m.Named})
 	}
 	if err := r.commitFindings(ctx, relay, &wire.Findings{Findings: m.Findings[:nf/2], Expect: m.Expect[:nx/2]}); err != nil {
 		return err

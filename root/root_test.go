@@ -106,13 +106,13 @@ func TestFollowerPassesOn(t *testing.T) {
 		t.Fatalf("claim through a follower: %+v, %v", a, err)
 	}
 	sec := section("eu/r9", critical(agent, 1), term(1, 1), 1, 5)
-	js, err := follower.settle(ctx, "eu/r9", [][]byte{wire.EncodeSection(&sec)})
+	js, err := follower.settle(ctx, "eu/r9", transport.LaneCritical, [][]byte{wire.EncodeSection(&sec)})
 	// A digest whose answer was lost is sent again: the copy is skipped, and
 	// says that the first one counted.
 	if err != nil || js[0].Settled != 5 {
 		t.Fatalf("digest through a follower: %+v, %v", js, err)
 	}
-	if _, err := follower.settle(ctx, "eu/r9", [][]byte{{1, 2, 3}}); !errors.Is(err, errMalformed) {
+	if _, err := follower.settle(ctx, "eu/r9", transport.LaneCritical, [][]byte{{1, 2, 3}}); !errors.Is(err, errMalformed) {
 		t.Fatalf("bytes that are no section: %v", err)
 	}
 	// A linearizable read on the follower sees what was just acknowledged.

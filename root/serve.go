@@ -38,8 +38,8 @@ type child struct {
 	granted     uint64        // what it was told it may send; owned by [Root.grants]
 	grantedAt   time.Time
 
-	claims   *lineup // claims and asks
-	digests  chan *job
+	claims   *lineup                    // claims and asks
+	digests  [transport.Lanes]chan *job // of bulk sections, which have a connection of their own, and of others
 	findings *lineup
 	forwards *lineup
 }
@@ -63,7 +63,10 @@ func (r *Root) serve(ctx context.Context, s *transport.Session) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c := &child{r: r, s: s, peer: s.Peer(), cancel: cancel,
-		claims: newLineup(claimWindow), digests: make(chan *job, maxWaiting), findings: newLineup(1), forwards: newLineup(claimWindow)}
+		claims: newLineup(claimWindow), findings: newLineup(1), forwards: newLineup(claimWindow)}
+	for lane := range c.digests {
+		c.digests[lane] = make(chan *job, maxWaiting)
+	}
 	r.mu.Lock()
 	r.children[c] = struct{}{}
 	r.mu.Unlock()
@@ -72,17 +75,19 @@ func (r *Root) serve(ctx context.Context, s *transport.Session) {
 	var wg sync.WaitGroup
 	for lane := range transport.Lane(transport.Lanes) {
 		wg.Go(func() {
-			c.receive(ctx, func() (transport.Message, error) { return s.Receive(ctx, lane) },
+			c.receive(ctx, lane, func() (transport.Message, error) { return s.Receive(ctx, lane) },
 				func(m transport.Message) { s.Grant(lane, m.Cost()) })
 		})
 	}
 	wg.Go(func() {
-		c.receive(ctx, func() (transport.Message, error) { return s.ReceiveControl(ctx) }, func(transport.Message) {})
+		c.receive(ctx, transport.LaneCritical, func() (transport.Message, error) { return s.ReceiveControl(ctx) }, func(transport.Message) {})
 	})
 	wg.Go(func() { c.claims.run(ctx, c.decideClaim, c.reply) })
 	wg.Go(func() { c.findings.run(ctx, c.decideFindings, c.reply) })
 	wg.Go(func() { c.forwards.run(ctx, c.decideForward, c.reply) })
-	wg.Go(func() { c.settleDigests(ctx) })
+	for lane := range c.digests {
+		wg.Go(func() { c.settleDigests(ctx, transport.Lane(lane)) })
+	}
 	wg.Go(func() { c.sendDirectory(ctx) })
 	wg.Go(func() { c.register(ctx) })
 	select {
@@ -102,14 +107,15 @@ func (r *Root) serve(ctx context.Context, s *transport.Session) {
 	r.log.Info("child gone", "peer", c.peer.Node(), "role", c.peer.Role, "error", s.Err())
 }
 
-// receive takes messages of one channel off the session.
-func (c *child) receive(ctx context.Context, next func() (transport.Message, error), grant func(transport.Message)) {
+// receive takes messages of one channel off the session; the lane is that of
+// its connection.
+func (c *child) receive(ctx context.Context, lane transport.Lane, next func() (transport.Message, error), grant func(transport.Message)) {
 	for {
 		m, err := next()
 		if err != nil {
 			return
 		}
-		j := &job{m: m, relay: c.peer.Node(), done: make(chan struct{}), grant: func() { grant(m) }}
+		j := &job{m: m, lane: lane, relay: c.peer.Node(), done: make(chan struct{}), grant: func() { grant(m) }}
 		if err := c.dispatch(ctx, j); err != nil {
 			c.r.count.refused.Inc()
 			c.r.log.Warn("child refused", "peer", c.peer.Node(), "error", err)
@@ -121,7 +127,7 @@ func (c *child) receive(ctx context.Context, next func() (transport.Message, err
 
 // dispatch lines a message up with those of its kind.
 func (c *child) dispatch(ctx context.Context, j *job) error {
-	queue := c.digests
+	queue := c.digests[j.lane]
 	switch k := j.m.Kind; {
 	case k == wire.KindStatus:
 		j.grant()

@@ -97,6 +97,9 @@ func (u *upward) flush() {
 	for _, m := range u.r.out.Due() {
 		u.e.send(control, m)
 	}
+	if m, ok := u.r.out.DueBulk(); ok {
+		u.e.send(control, m)
+	}
 }
 
 // forwarder is a middle relay: it passes requests up under ids of its own, and

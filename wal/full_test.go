@@ -145,3 +145,34 @@ func TestFailedPreparationIsFinal(t *testing.T) {
 	}
 	_ = l.Close()
 }
+
+// A log that is opened without room gets one segment beyond its limit, as often
+// as that is used up, and says so until a trim has made up for it.
+func TestFullLogIsOpenedWithRoom(t *testing.T) {
+	disk := faulty.New()
+	o := small(disk)
+	o.MaxBytes = 4 * minSegmentBytes
+	l, _ := mustOpen(t, o)
+	fillUp(t, l)
+	for err := error(nil); err == nil; { // to the last byte
+		_, err = l.Append(nil, false)
+	}
+	last := l.Last()
+	mustClose(t, l)
+	for range 5 {
+		l, _ = mustOpen(t, o)
+		if size := l.Size(); size > o.MaxBytes+o.SegmentBytes || !errors.Is(l.Over(), ErrFull) || !errors.Is(l.Full(), ErrFull) {
+			t.Fatalf("%d bytes, limit %d: over: %v, full: %v", size, o.MaxBytes, l.Over(), l.Full())
+		}
+		mustAppend(t, l, 1)
+		mustClose(t, l)
+	}
+	l, _ = mustOpen(t, o)
+	if err := l.TrimBefore(last); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Over(); err != nil {
+		t.Errorf("after a trim: %v", err)
+	}
+	mustClose(t, l)
+}

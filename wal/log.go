@@ -56,6 +56,7 @@ type Log struct {
 	next    *prepared // nil: none ready
 	wanted  bool      // one shall be prepared
 	prepErr error     // why that failed; wraps ErrFull
+	over    int64     // bytes beyond the limit; see weigh
 	stuck   error     // the writer waits for disk space; wraps ErrFull
 	err     error     // sticky
 	closing bool

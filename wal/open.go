@@ -200,6 +200,10 @@ func start(opts Options, v *survey, rec *Recovery) (_ *Log, _ *writer, err error
 	l.last, l.synced = w.last, w.last
 	l.pending, l.flight = newGroup(l.last+1), newGroup(0)
 	l.place = placement{off: w.off, size: w.seg.pre.size}
+	if err := l.makeRoom(); err != nil {
+		return nil, nil, err
+	}
+	l.weigh()
 	l.metrics.segments.Set(float64(len(l.segs)))
 	l.metrics.size.Set(float64(l.sizeLocked()))
 	return l, w, nil

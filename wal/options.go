@@ -37,7 +37,8 @@ type Options struct {
 	// Without urgent ones a group grows to 1 MiB.
 	GroupBytes int
 	// MaxBytes is the most disk that segments may take, the prepared one
-	// included; 0 leaves it to the disk. At least two segments.
+	// included; 0 leaves it to the disk. At least two segments. A log that is
+	// found full by Open takes one more, which is not for data: see [Log.Over].
 	MaxBytes int64
 }
 

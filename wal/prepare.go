@@ -44,7 +44,7 @@ func (l *Log) prepare() bool {
 		l.mu.Unlock()
 		return true
 	}
-	pre := preamble{id: l.id, number: l.segs[len(l.segs)-1].pre.number + 1, size: l.opts.SegmentBytes}
+	pre := l.followingLocked()
 	size := l.sizeLocked()
 	l.mu.Unlock()
 
@@ -60,6 +60,11 @@ func (l *Log) prepare() bool {
 	l.metrics.size.Set(float64(l.sizeLocked()))
 	l.space.Broadcast()
 	return err == nil
+}
+
+// followingLocked begins the preamble of the segment after the last one.
+func (l *Log) followingLocked() preamble {
+	return preamble{id: l.id, number: l.segs[len(l.segs)-1].pre.number + 1, size: l.opts.SegmentBytes}
 }
 
 // nextSegment makes an unused segment, given the bytes that the others take.

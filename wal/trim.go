@@ -43,6 +43,7 @@ func (l *Log) TrimBefore(seq Seq) error {
 		}
 		l.mu.Lock()
 		l.doomed = l.doomed[1:]
+		l.weigh()
 		l.metrics.size.Set(float64(l.sizeLocked()))
 		l.mu.Unlock()
 		wake(l.prep)

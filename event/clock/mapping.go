@@ -32,6 +32,10 @@ func (m Mapping) Root(mono int64) Interval { return m.Interval(mono, mono) }
 // math.MinInt64 and math.MaxInt64 leave that end open. A lo after hi counts
 // as hi.
 func (m Mapping) Interval(lo, hi int64) Interval {
+	if lo == hi && m.Bound >= 0 && lo != math.MinInt64 && lo != math.MaxInt64 { // the usual case, at half the price
+		point, bound := m.Point(lo), m.errorAt(lo)
+		return Interval{Lo: sub(point, bound), Hi: add(point, bound)}
+	}
 	return Interval{Lo: m.least(min(lo, hi)), Hi: m.most(hi)}
 }
 

@@ -44,6 +44,9 @@ func distance(a, b int64) uint64 {
 // falls as span rises.
 func portion(span uint64, ppm int64) int64 {
 	hi, lo := bits.Mul64(span, uint64(max(ppm, 0)))
+	if hi == 0 { // the usual case, without a long division
+		return int64(min(lo/million, math.MaxInt64))
+	}
 	if hi >= million {
 		return math.MaxInt64
 	}

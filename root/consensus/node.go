@@ -151,10 +151,10 @@ func (n *Node) Run(ctx context.Context) error {
 		close(n.dead)
 		return errors.Join(err, n.failure(), n.stream.Close(), n.stores.close())
 	}
-	var packer, rest sync.WaitGroup
+	var packer, reads, rest sync.WaitGroup
 	packer.Go(n.pack)
+	reads.Go(n.serveReads)
 	rest.Go(n.settle)
-	rest.Go(n.serveReads)
 	rest.Go(n.lead)
 
 	select {
@@ -173,6 +173,11 @@ func (n *Node) Run(ctx context.Context) error {
 	// this node goes on leading without being able to commit; and Raft does not
 	// end while it waits for a member that cannot be reached.
 	closed := n.stream.Close()
+	if graceful {
+		// Raft leaves unanswered what it is asked on its way down. Alone, it
+		// steps down within the lease, and answers.
+		n.waitUntil("reads under way", reads.Wait)
+	}
 	limit := n.opts.StopTimeout
 	if !graceful {
 		limit = min(limit, failedStop)
@@ -181,6 +186,7 @@ func (n *Node) Run(ctx context.Context) error {
 	close(n.dead)
 	packer.Wait()
 	close(n.packed)
+	reads.Wait()
 	rest.Wait()
 	if !stopped {
 		return errors.Join(n.failure(), fmt.Errorf("stop: raft did not end within %s: %w", limit, ErrFatal))

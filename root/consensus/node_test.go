@@ -355,3 +355,12 @@ func BenchmarkCommit(b *testing.B) {
 		}
 	}
 }
+
+// TestGoldenEntry pins the bytes of an entry: members of another version read
+// it from their logs.
+func TestGoldenEntry(t *testing.T) {
+	got := fmt.Sprintf("%x", packEntry(pack.NewWriter(), [][]byte{[]byte("one"), nil, {7, 7}}))
+	if want := "0193c4036f6e65c400c4020707"; got != want {
+		t.Errorf("entry %s, want %s", got, want)
+	}
+}

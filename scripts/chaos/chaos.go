@@ -99,7 +99,7 @@ func (c *chaos) plant(ctx context.Context) error {
 	if c.asker, err = newAsker(c.dir); err != nil {
 		return err
 	}
-	c.watch = newWatch(c.asker)
+	c.watch = newWatch(c.asker, c.fault)
 	for _, p := range places() {
 		n, err := c.node(p)
 		if err != nil {

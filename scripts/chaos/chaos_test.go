@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -91,5 +92,40 @@ func TestPlaces(t *testing.T) {
 	}
 	if roles[roleRoot] != 3 || roles[roleRelay] != 4 || roles[roleAgent] != 8 {
 		t.Errorf("%v", roles)
+	}
+}
+
+func TestWatchSeesAReadThatGoesBack(t *testing.T) {
+	var faults []string
+	w := newWatch(nil, func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) })
+	began := time.Now()
+	none := w.all()
+	w.take("root1", began, none, []tally{{Entity: "a", Count: 7}})
+	w.take("root2", began, none, []tally{{Entity: "a", Count: 5}}) // both were asked at once
+	if len(faults) > 0 || w.count("a") != 7 {
+		t.Errorf("%d lines, faults %q", w.count("a"), faults)
+	}
+	w.take("root2", began.Add(1), w.all(), []tally{{Entity: "a", Count: 6}})
+	if len(faults) != 1 || !strings.Contains(faults[0], "root2") {
+		t.Errorf("faults %q, want one about root2", faults)
+	}
+	if w.servedAfter(began.Add(1)) || !w.servedAfter(began) {
+		t.Error("the newest read is not the one that began last")
+	}
+}
+
+func TestAlarmingLines(t *testing.T) {
+	robbed := map[string]bool{"fra-agent2": true}
+	for line, want := range map[string]bool{
+		"INFO started node=fra/fra-relay1":                                                   false,
+		"panic: runtime error node=fra/fra-agent2":                                           true,
+		"WARN child refused node=fra/fra-relay1 child=fra/fra-agent2 code=diverged wal=1":    false,
+		"WARN child refused node=fra/fra-relay1 child=fra/fra-agent1 code=diverged wal=1":    true,
+		"WARN child refused node=fra/fra-relay1 child=fra/fra-agent21 code=diverged wal=1":   true,
+		"ERROR content diverged from what is held under the same WAL id node=fra/fra-agent3": true,
+	} {
+		if got := alarming([]byte(line+"\n"), false, robbed); got != want {
+			t.Errorf("%q is alarming: %v", line, got)
+		}
 	}
 }

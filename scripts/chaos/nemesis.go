@@ -192,7 +192,14 @@ func majorityLoss(ctx context.Context, c *chaos) error {
 	if err != nil {
 		return err
 	}
-	return s.back(ctx, down, lost...)
+	dead := time.Now()
+	if err := wait(ctx, down); err != nil {
+		return err
+	}
+	if c.watch.servedAfter(dead) {
+		c.fault("majority-loss: one root of three serves linearizable reads")
+	}
+	return s.back(ctx, 0, lost...)
 }
 
 // relayLoss takes a relay and its disk for good. Later a new one with an empty

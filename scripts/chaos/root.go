@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"sync"
@@ -87,19 +88,24 @@ func (a *asker) series(ctx context.Context, p place) ([]tally, error) {
 }
 
 // watch knows how many lines of each source are settled, by linearizable
-// reads: what it has seen, a majority has.
+// reads: what it has seen, a majority has. It checks them on the way: a read
+// that began after another had its answer shows no less.
 type watch struct {
 	asker *asker
+	fault func(format string, args ...any)
 
 	mu      sync.Mutex
 	settled map[string]uint64 // by entity
+	begun   time.Time         // when the newest read with an answer began
 }
 
 // look is how often each root is asked; with three of them, and out of step,
 // the times that are measured are right to about a third of it.
 const look = 60 * time.Millisecond
 
-func newWatch(a *asker) *watch { return &watch{asker: a, settled: map[string]uint64{}} }
+func newWatch(a *asker, fault func(string, ...any)) *watch {
+	return &watch{asker: a, fault: fault, settled: map[string]uint64{}}
+}
 
 // run asks until ctx ends.
 func (w *watch) run(ctx context.Context) {
@@ -110,8 +116,9 @@ func (w *watch) run(ctx context.Context) {
 			tick := time.NewTicker(look)
 			defer tick.Stop()
 			for ctx.Err() == nil {
+				began, known := time.Now(), w.all()
 				if list, err := w.asker.series(ctx, r); err == nil {
-					w.take(list)
+					w.take(r.name, began, known, list)
 				}
 				select {
 				case <-ctx.Done():
@@ -123,12 +130,32 @@ func (w *watch) run(ctx context.Context) {
 	wg.Wait()
 }
 
-func (w *watch) take(list []tally) {
+func (w *watch) all() map[string]uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return maps.Clone(w.settled)
+}
+
+// take takes a root's answer to a read that began when so much was known.
+func (w *watch) take(root string, began time.Time, known map[string]uint64, list []tally) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if began.After(w.begun) {
+		w.begun = began
+	}
 	for _, t := range list {
+		if t.Count < known[t.Entity] {
+			w.fault("%s serves a read with %d lines of %s, %d had been read before it began", root, t.Count, t.Entity, known[t.Entity])
+		}
 		w.settled[t.Entity] = max(w.settled[t.Entity], t.Count)
 	}
+}
+
+// servedAfter reports whether a read that began after t was answered.
+func (w *watch) servedAfter(t time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.begun.After(t)
 }
 
 func (w *watch) count(entity string) uint64 {

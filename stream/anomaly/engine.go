@@ -18,8 +18,8 @@ const (
 	maxLines   = 1 << 17 // entries of the lookup cache, about 20 MB
 
 	// recentLines is the size of the cache before the cache: the lines that
-	// make most of the events, in 72 KB.
-	recentLines = 1024
+	// make most of the events, in 290 KB.
+	recentLines = 4096
 	maxNovel    = 64 // novelties open at once per origin; more tell no more
 	ageEvery    = 10_000_000_000
 )
@@ -64,6 +64,7 @@ type Refused struct {
 // origin is what is known of one agent, under whatever WAL id.
 type origin struct {
 	name    string
+	spread  int   // keeps origins with the same lines apart in the cache
 	since   int64 // root time of the first event ever; 0 before
 	heard   int64 // root time of the last sign of life
 	floor   event.Severity
@@ -303,6 +304,7 @@ func (e *Engine) origin(name string) *origin {
 func newOrigin(name string) *origin {
 	return &origin{
 		name:    name,
+		spread:  stream.Series{Entity: name}.Spread(recentLines),
 		codes:   make(map[stream.Series]struct{}),
 		sources: make(map[string]*source),
 		novel:   make(map[stream.Series]*novelty),
@@ -314,7 +316,7 @@ func newOrigin(name string) *origin {
 // line finds or makes the cache entry for an event.
 func (e *Engine) line(o *origin, ev *event.Event) *line {
 	key := lineKey{o, ev.Source, ev.Entity, ev.Signal}
-	slot := &e.recent[stream.Series{Entity: ev.Entity, Signal: ev.Signal}.Spread(recentLines)]
+	slot := &e.recent[stream.Series{Entity: ev.Entity, Signal: ev.Signal}.Spread(recentLines)^o.spread]
 	if slot.line != nil && slot.key == key {
 		return slot.line
 	}

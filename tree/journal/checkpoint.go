@@ -19,10 +19,14 @@ func (j *Journal) checkpointIfDue(ctx context.Context, always bool) error {
 		j.mu.Unlock()
 		return nil
 	}
-	// Also if nothing was said: two checkpoints of one record would be one.
-	if err := j.hashLocked(); err != nil {
-		j.mu.Unlock()
-		return j.passFull(err)
+	// Also if nothing was said: two checkpoints of one record would be one. But
+	// one that the disk had no room for leaves its hash to the next: a full log
+	// must not fill up with them.
+	if j.sum.count > 0 || j.log.Last() == j.kept {
+		if err := j.hashLocked(); err != nil {
+			j.mu.Unlock()
+			return j.passFull(err)
+		}
 	}
 	w := pack.NewWriter()
 	w.Bin(j.sum.from)
@@ -37,7 +41,7 @@ func (j *Journal) checkpointIfDue(ctx context.Context, always bool) error {
 	j.mu.Lock()
 	// Whoever starts from the older checkpoint fetches what was needed there.
 	needed := earlier(oldest, j.oldest)
-	j.oldest = oldest
+	j.oldest, j.kept = oldest, c.Seq
 	j.mu.Unlock()
 	return j.trim(needed)
 }

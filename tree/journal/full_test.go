@@ -115,13 +115,20 @@ func (c *window) ReadState(r *pack.Reader) error {
 	return r.Err()
 }
 
+func ranked(kind uint8) Rank {
+	if kind == hold {
+		return Data
+	}
+	return Last
+}
+
 func newWindow(_ uint64, fetch Fetch) (Core, error) { return &window{fetch: fetch}, nil }
 
 // While space is short, what brings data is refused, and what lets go of it
 // still gets in and makes the log usable again.
 func TestFullLogIsEased(t *testing.T) {
 	j, _, err := Open(Options{WAL: limited(t.TempDir()), CheckpointBytes: 1 << 40, Deliver: func([]Output) {},
-		Core: newWindow, Sheds: func(kind uint8) bool { return kind == hold }})
+		Core: newWindow, Rank: ranked})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,6 +70,19 @@ type Core interface {
 	Oldest() wal.Seq
 }
 
+// Preparer is a Core that leaves a part of Step to be done ahead of it: what
+// depends on a record's bytes alone. When a log is stepped again, other
+// goroutines prepare the next records while one is stepped.
+type Preparer interface {
+	Core
+	// Prepare may be called by several goroutines at once, also while the core
+	// steps, and must look at nothing but its arguments. It may keep body, and
+	// must not change it. Errors are left for StepPrepared to find.
+	Prepare(kind uint8, body []byte) any
+	// StepPrepared is Step with what Prepare returned for the record.
+	StepPrepared(at wal.Seq, kind uint8, body []byte, prepared any, say func(Output)) error
+}
+
 // Options configure a journal.
 type Options struct {
 	WAL wal.Options
@@ -79,15 +92,28 @@ type Options struct {
 	// Deliver takes outputs, in order, after an fsync covers their records.
 	// It must not call Append.
 	Deliver func([]Output)
-	// Sheds names the kinds of records that bring data. They are refused with
-	// [wal.ErrFull] when no further segment can be had and a quarter is left of
-	// the last one: that is for the records that let the log be trimmed; without
-	// them a full log would stay full for ever. Nil: none.
-	Sheds func(kind uint8) bool
+	// Rank says what a kind of records is worth when space is short. Nil: all
+	// are [Last].
+	Rank func(kind uint8) Rank
 	// CheckpointBytes is how much log may pass between checkpoints.
 	CheckpointBytes int64
 	Logger          *slog.Logger
 }
+
+// Rank orders records by how much of the last segment they must leave free when
+// no further one can be had: what lets the log be trimmed still gets in after
+// what fills it is refused. Without that a full log would stay full for ever.
+type Rank uint8
+
+const (
+	Last   Rank = iota // may fill the log: without it the log could not be opened
+	Vital              // lets the log be trimmed
+	Upkeep             // can wait, or be left out
+	Data               // brings what the log is kept for
+)
+
+// leaves are the parts of a segment that the ranks leave free, as divisors.
+var leaves = [...]int64{Vital: 16, Upkeep: 8, Data: 4}
 
 // Fetch returns the kind and body of a record.
 type Fetch func(seq wal.Seq) (kind uint8, body []byte, err error)
@@ -112,6 +138,7 @@ type Journal struct {
 	grown   int64     // bytes since the last checkpoint
 	oldest  wal.Seq   // what the core needed at the last checkpoint; 0: nothing
 	eased   time.Time // when a full log was last given a checkpoint
+	kept    wal.Seq   // of the newest checkpoint
 	err     error
 }
 
@@ -150,7 +177,7 @@ func Open(opts Options) (_ *Journal, rec wal.Recovery, err error) {
 	if err := s.start(from); err != nil {
 		return nil, rec, err
 	}
-	if from.Seq != 0 {
+	if j.kept = from.Seq; from.Seq != 0 {
 		j.oldest = j.core.Oldest()
 	}
 	if err := s.run(log.Reader(from.Seq + 1)); err != nil {
@@ -200,6 +227,15 @@ func (j *Journal) Log() *wal.Log { return j.log }
 // not wait behind bulk. [wal.ErrFull] means that nothing was accepted; after
 // any other error the journal takes nothing more.
 func (j *Journal) Append(kind uint8, body []byte, urgent bool) (wal.Seq, error) {
+	rank := Last
+	if j.opts.Rank != nil {
+		rank = j.opts.Rank(kind)
+	}
+	return j.AppendAs(rank, kind, body, urgent)
+}
+
+// AppendAs is Append for a record that is worth more, or less, than its kind.
+func (j *Journal) AppendAs(rank Rank, kind uint8, body []byte, urgent bool) (wal.Seq, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for j.err == nil && j.running && j.queued >= maxQueued {
@@ -208,10 +244,8 @@ func (j *Journal) Append(kind uint8, body []byte, urgent bool) (wal.Seq, error) 
 	if j.err != nil {
 		return 0, j.err
 	}
-	if j.opts.Sheds != nil && j.opts.Sheds(kind) {
-		if err := j.log.Spare(); err != nil {
-			return 0, fmt.Errorf("append: %w", err)
-		}
+	if err := j.spare(rank, 1+len(body)); err != nil {
+		return 0, fmt.Errorf("append: %w", err)
 	}
 	if err := j.appendLocked(kind, body, urgent); err != nil {
 		return 0, err
@@ -227,6 +261,23 @@ func (j *Journal) Append(kind uint8, body []byte, urgent bool) (wal.Seq, error) 
 	}
 	return at, nil
 }
+
+// spare reports, as an error that wraps [wal.ErrFull], that there is no room for
+// n bytes of a rank.
+func (j *Journal) spare(rank Rank, n int) error {
+	if rank == Last {
+		return nil
+	}
+	if rank > Vital {
+		if err := j.log.Over(); err != nil {
+			return err
+		}
+	}
+	return j.log.Spare(n, leaves[rank])
+}
+
+// Short tells why records of a rank are refused, or nil.
+func (j *Journal) Short(rank Rank) error { return j.spare(rank, 0) }
 
 func (j *Journal) appendLocked(kind uint8, body []byte, urgent bool) error {
 	rec := make([]byte, 1+len(body))

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"sync"
 
 	"pando/internal/pack"
 	"pando/wal"
@@ -45,28 +47,94 @@ func (s *stepper) start(c wal.Checkpoint) error {
 	return nil
 }
 
+// maxAhead bounds the records that are read and prepared before their turn;
+// each may hold a batch, decoded.
+const maxAhead = 16
+
+// ahead is a record that waits for its turn.
+type ahead struct {
+	seq      wal.Seq
+	kind     uint8
+	body     []byte
+	err      error // of the log: it ends here
+	prepared any
+	ready    chan struct{} // closed once prepared
+}
+
 // run steps to the end of the log.
 func (s *stepper) run(r *wal.Reader) error {
-	for {
-		seq, b, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("replay: %w", err)
-		}
-		if len(b) == 0 {
-			return fmt.Errorf("replay: record %d is empty: %w", seq, wal.ErrCorrupt)
+	stop := make(chan struct{})
+	queue, work := make(chan *ahead, maxAhead), make(chan *ahead, maxAhead)
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	defer close(stop)
+	helpers.Go(func() { readAhead(r, queue, work, stop) })
+	p, prepares := s.core.(Preparer)
+	for range runtime.GOMAXPROCS(0) {
+		helpers.Go(func() {
+			for a := range work {
+				if prepares {
+					a.prepared = p.Prepare(a.kind, a.body)
+				}
+				close(a.ready)
+			}
+		})
+	}
+	for a := range queue {
+		<-a.ready
+		if a.err != nil {
+			return a.err
 		}
 		s.records++
 		s.since++
-		if err := s.step(seq, b[0], b[1:]); err != nil {
+		if err := s.step(a); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// readAhead reads to the end of the log, and hands each record to the queue and,
+// if it is the core's, to those who prepare it.
+func readAhead(r *wal.Reader, queue, work chan<- *ahead, stop <-chan struct{}) {
+	defer close(work)
+	defer close(queue)
+	for {
+		seq, b, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		a := &ahead{seq: seq, ready: make(chan struct{})}
+		switch {
+		case err != nil:
+			a.err = fmt.Errorf("replay: %w", err)
+		case len(b) == 0:
+			a.err = fmt.Errorf("replay: record %d is empty: %w", seq, wal.ErrCorrupt)
+		default:
+			a.kind, a.body = b[0], bytes.Clone(b[1:])
+		}
+		if a.err != nil || a.kind > MaxKind {
+			close(a.ready)
+		} else {
+			select {
+			case work <- a:
+			case <-stop:
+				return
+			}
+		}
+		select {
+		case queue <- a:
+		case <-stop:
+			return
+		}
+		if a.err != nil {
+			return
 		}
 	}
 }
 
-func (s *stepper) step(seq wal.Seq, kind uint8, body []byte) error {
+func (s *stepper) step(a *ahead) error {
+	seq, kind, body := a.seq, a.kind, a.body
 	switch {
 	case kind == KindLogic:
 		v, n := binary.Uvarint(body)
@@ -88,7 +156,13 @@ func (s *stepper) step(seq wal.Seq, kind uint8, body []byte) error {
 	case kind > MaxKind:
 		return fmt.Errorf("replay: record %d has the unknown kind %#x: %w", seq, kind, wal.ErrCorrupt)
 	default:
-		if err := s.core.Step(seq, kind, bytes.Clone(body), s.sum.add); err != nil {
+		var err error
+		if p, ok := s.core.(Preparer); ok {
+			err = p.StepPrepared(seq, kind, body, a.prepared, s.sum.add)
+		} else {
+			err = s.core.Step(seq, kind, body, s.sum.add)
+		}
+		if err != nil {
 			return fmt.Errorf("replay: step record %d: %w", seq, err)
 		}
 	}

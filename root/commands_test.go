@@ -1,0 +1,59 @@
+//go:build !zos
+
+package root
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pando/event"
+	"pando/tree/wire"
+)
+
+// TestGoldenCommands pins the bytes of each kind of command: they stand in the
+// Raft logs of members that run other versions of this program.
+func TestGoldenCommands(t *testing.T) {
+	const now = 1_700_000_000_000_000_000
+	var out strings.Builder
+	seen := map[byte]bool{}
+	for _, c := range []struct {
+		what  string
+		bytes []byte
+	}{
+		{"claim", claimCommand(now, "eu/r1", &wire.Claim{ID: 1, Origin: "eu/a", WAL: 5, Term: term(1, 2), Opened: 3})},
+		{"digest", digestCommand(now, "eu/r1", [][]byte{[]byte("section")})},
+		{"findings", findingsCommand(now, "eu/r1", &wire.Findings{ID: 2})},
+		{"tick", tickCommand(now)},
+		{"node", nodeCommand(now, member{name: "eu/r1", role: "relay", region: "eu", addr: "127.0.0.1:1"})},
+		{"mark", markCommand(now, 3)},
+		{"vote", voteCommand(now, "core/root1", 1024, event.Hash{1, 2})},
+		{"server", serverCommand(now, Server{Name: "core/root1", Raft: "127.0.0.1:2", Addr: "127.0.0.1:3", API: "127.0.0.1:4"})},
+		{"forget", forgetCommand(now, "core/root1")},
+		{"logic", logicCommand(now, 7)},
+		{"restored", restoredCommand(now)},
+	} {
+		fmt.Fprintf(&out, "%s %x\n", c.what, c.bytes)
+		seen[c.bytes[0]] = true
+	}
+	for kind := cmdClaim; kind <= cmdRestored; kind++ {
+		if !seen[kind] {
+			t.Errorf("no command of kind %d is pinned", kind)
+		}
+	}
+	path := filepath.Join("testdata", "commands.golden")
+	if *rewrite {
+		if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != string(want) {
+		t.Errorf("commands have other bytes:\n%s\nwant\n%s", out.String(), want)
+	}
+}
