@@ -44,7 +44,7 @@ func (r *rootNode) apply() {
 		}
 		r.reply(index, results)
 		r.voteDue()
-		if chance(r.w.proc, snapshotEvery) {
+		if chance(r.w.proc, snapshotEvery) && !r.full {
 			r.snapshot()
 		}
 	}

@@ -49,8 +49,10 @@ func (c *clockwork) start() {
 // lose is what a lost disk does.
 func (c *clockwork) lose() { c.bound, c.issued = 0, 0 }
 
-func (c *clockwork) mono() int64 {
-	d := c.w.now - c.booted
+func (c *clockwork) mono() int64 { return c.monoAt(c.w.now) }
+
+func (c *clockwork) monoAt(t int64) int64 {
+	d := t - c.booted
 	return c.base + d + d/1000*c.drift/1_000_000
 }
 

@@ -108,10 +108,16 @@ func (f *fault) choose(r *rand.Rand, c cast) {
 		f.victim = pick(r, slices.Concat(c.roots, c.middles))
 	}
 	switch f.kind {
-	case loseDisk, rollBack, fillDisk, failSync:
+	case rollBack: // a root's would break what it promised to others
 		f.victim = pick(r, edge)
-	case reboot, setClock:
-		f.victim = pick(r, slices.Concat(edge, c.middles))
+	case loseDisk, fillDisk, failSync:
+		f.victim = pick(r, slices.Concat(edge, c.roots))
+	case reboot:
+		f.victim = pick(r, slices.Concat(edge, c.middles, c.roots))
+	case setClock:
+		// Roots make root time of theirs, and a relay goes by its own while it
+		// knows none. Nobody else's is read.
+		f.victim = pick(r, slices.Concat(c.relays, c.roots, c.roots, c.roots))
 		f.amount = between(r, -300*second, 300*second)
 	case stallDisk:
 		f.victim = pick(r, slices.Concat(edge, c.roots))
@@ -144,6 +150,7 @@ func (w *world) heal() {
 	w.say("FAULT", "no more")
 	w.net.cuts, w.net.slow, w.lies = map[way]int{}, map[string]int64{}, false
 	for _, r := range w.roots {
+		r.full = false
 		r.start()
 	}
 	for _, r := range w.relays {
@@ -161,36 +168,45 @@ type node struct {
 	m       *machine
 	start   func()
 	crash   func(silently bool)
-	tape    *tape // nil: it has none
+	full    func(bool)
+	fail    func() // the next sync
 	lose    func()
 	save    func()
 	restore func()
 	stall   func(until int64)
+	set     func(by int64) // the wall clock
 }
 
 // node finds one by its name.
 func (w *world) node(name string) node {
 	for _, r := range w.roots {
 		if r.name == name {
-			return node{m: &r.machine, start: r.start, crash: r.crash, stall: func(t int64) { r.stalled = t }}
+			return node{m: &r.machine, start: r.start, crash: r.crash, stall: func(t int64) { r.stalled = t }, set: r.set, lose: r.lose,
+				full: func(yes bool) { r.full = yes }, fail: func() { r.sick = r.machine.up }}
 		}
 	}
 	for _, r := range w.relays {
 		if r.name == name {
-			n := node{m: &r.machine, start: r.start, crash: r.crash, stall: func(t int64) { r.tape.stalled = t }}
-			if r.middle == nil {
-				n.tape, n.lose, n.save, n.restore = r.tape, r.lose, r.save, r.restore
-			}
+			n := r.tape.faults()
+			n.m, n.start, n.crash, n.lose, n.save, n.restore = &r.machine, r.start, r.crash, r.lose, r.save, r.restore
+			n.set, n.fail = func(by int64) { r.clock.skew += by }, func() { r.tape.sick = r.machine.up }
 			return n
 		}
 	}
 	for _, a := range w.agents {
 		if a.name == name {
-			return node{m: &a.machine, start: a.start, crash: a.crash, tape: a.tape, lose: a.lose, save: a.save, restore: a.restore,
-				stall: func(t int64) { a.tape.stalled = t }}
+			n := a.tape.faults()
+			n.m, n.start, n.crash, n.lose, n.save, n.restore = &a.machine, a.start, a.crash, a.lose, a.save, a.restore
+			n.fail = func() { a.tape.sick = a.machine.up }
+			return n
 		}
 	}
 	return node{}
+}
+
+// faults is what a node's tape has for it.
+func (t *tape) faults() node {
+	return node{full: func(yes bool) { t.full = yes }, stall: func(until int64) { t.stalled = until }}
 }
 
 // begin lets a fault happen, and plans its end.
@@ -219,10 +235,10 @@ func (w *world) begin(f fault) {
 	case stallDisk:
 		n.stall(w.now + f.span)
 	case failSync:
-		n.tape.sick = n.m.up
+		n.fail()
 	case fillDisk:
-		n.tape.full = true
-		over(func() { n.tape.full = false })
+		n.full(true)
+		over(func() { n.full(false) })
 	case cutWay:
 		w.cutFor([]way{{f.victim, f.other}}, f.span)
 	case partition:
@@ -233,7 +249,7 @@ func (w *world) begin(f fault) {
 	case newLeader:
 		w.raft.forced = true
 	case setClock:
-		n.m.clock.skew += f.amount
+		n.set(f.amount)
 	case lie:
 		w.lies = true
 		over(func() { w.lies = false })

@@ -170,7 +170,7 @@ func (n *network) dial(from, to *machine, accept func(*end) error, got func(*end
 				c.ends[1].breaks("the dialer is gone")
 				return
 			}
-			if !c.ends[0].alive { // the peer died meanwhile
+			if !c.ends[0].alive { // the listener died before its WELCOME arrived
 				got(nil, errRefused)
 				return
 			}

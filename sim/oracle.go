@@ -26,6 +26,7 @@ type oracle struct {
 	owners   map[event.Unit]custody.Owner
 	timeless map[string]bool // origins whose events a relay placed without root time
 	kept     []keeping       // batches that only relays have, which acknowledged them as durable
+	stepped  bool            // root time began anew: no root was left that knew it
 	slack    int64           // that changes of leader add to the error of times
 	rules    []rule          // of root time, oldest first
 }
@@ -139,11 +140,13 @@ func (o *oracle) history(chain event.Hash) (list []*batch, ok bool) {
 	return list, true
 }
 
-// rule is a span in which one root's clock was root time.
+// rule is a span in which one root's clock was root time, and was not set. All
+// of it are copies, which reckon as the root did then.
 type rule struct {
-	from int64 // true time
-	by   *clockwork
-	slew clock.Slew
+	from   int64 // true time
+	by     *rootNode
+	clock  clockwork
+	keeper root.Timekeeper
 }
 
 // slewSlack is how far root time may part from what estimators reckon with
@@ -151,20 +154,34 @@ type rule struct {
 // and a sample counts for sixteen exchanges.
 const slewSlack = 16 * pingEvery / 1_000_000 * clock.DefaultSlewPPM
 
+// stepLimit is above what a new leader's estimate of root time may miss by.
+const stepLimit = second
+
 // rule takes note that a root leads from now on.
 func (o *oracle) rule(r *rootNode) {
 	if was, ok := o.rootTime(o.w.now); ok {
-		now := r.slew.At(r.clock.wall())
-		o.slack += max(now-was, was-now) + slewSlack
+		now := r.rootTime()
+		step := max(now-was, was-now)
+		o.slack += step + slewSlack
+		o.stepped = o.stepped || step > stepLimit
 	}
-	o.rules = append(o.rules, rule{o.w.now, r.clock, r.slew})
+	o.rules = append(o.rules, rule{o.w.now, r, *r.clock, r.keeper})
+}
+
+// clockSet takes note that a root's wall clock was set. If root time hangs on
+// it, it is slewed from now on.
+func (o *oracle) clockSet(r *rootNode) {
+	if n := len(o.rules); n > 0 && o.rules[n-1].by == r {
+		o.rules = append(o.rules, rule{o.w.now, r, *r.clock, r.keeper})
+	}
 }
 
 // rootTime is what root time was at a true time.
 func (o *oracle) rootTime(t int64) (int64, bool) {
 	for i := len(o.rules) - 1; i >= 0; i-- {
 		if x := &o.rules[i]; x.from <= t || i == 0 {
-			return x.slew.At(x.by.wallAt(t)), true
+			k, at := x.keeper, max(t, x.from) // before the first leader there was none: reckoned back from it
+			return k.Now(root.Reading{Mono: x.clock.monoAt(at), Wall: x.clock.wallAt(at)}) - (at - t), true
 		}
 	}
 	return 0, false

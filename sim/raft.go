@@ -69,6 +69,8 @@ type member struct {
 	snap     []byte // state at first-1 or later
 	snapAt   uint64
 	snapTerm uint64
+	learner  bool // it came with an empty disk, and has no vote until it has caught up
+	disk     int  // how many it had before
 
 	fsm     *root.FSM
 	commit  uint64
@@ -125,7 +127,7 @@ func (g *group) reach(a, b *rootNode) bool {
 
 func (g *group) reaches(r *rootNode) (n int) {
 	for _, x := range g.w.roots {
-		if r.machine.up && g.reach(r, x) {
+		if r.machine.up && !x.raft.learner && g.reach(r, x) {
 			n++
 		}
 	}
@@ -153,18 +155,19 @@ func (g *group) watch() {
 func (g *group) elect() {
 	for _, i := range g.w.proc.Perm(len(g.w.roots)) {
 		c := g.w.roots[i]
-		if !c.machine.up || c.raft.leading {
+		if !c.machine.up || c.raft.leading || c.raft.learner {
 			continue
 		}
 		var votes []*rootNode
 		for _, v := range g.w.roots {
-			if g.reach(c, v) && v.machine.up && c.raft.newer(&v.raft) {
+			if g.reach(c, v) && v.machine.up && !v.raft.learner && c.raft.newer(&v.raft) {
 				votes = append(votes, v)
 			}
 		}
 		if len(votes) < g.majority() {
 			continue
 		}
+		g.checkComplete(c)
 		g.term++
 		for _, v := range votes {
 			v.stepDown(g.term)
@@ -173,6 +176,35 @@ func (g *group) elect() {
 		g.quietAt = g.w.now
 		return
 	}
+}
+
+// checkComplete looks whether a root that is to lead has all that was ever
+// committed.
+func (g *group) checkComplete(c *rootNode) {
+	m := &c.raft
+	if n := uint64(len(g.committed)); m.last() < n {
+		g.w.fault("%s is to lead and has entries to %d, committed are %d", c.name, m.last(), n)
+		return
+	}
+	for i := range m.log {
+		index := m.first + uint64(i)
+		if known, ok := g.committed[index]; ok && known != m.log[i].hash(index) {
+			g.w.fault("%s is to lead and has another entry at %d than was committed", c.name, index)
+			return
+		}
+	}
+}
+
+// spares reports whether a majority that has always voted remains without a
+// root's disk.
+func (g *group) spares(r *rootNode) bool {
+	n := 0
+	for _, x := range g.w.roots {
+		if x != r && !x.raft.learner {
+			n++
+		}
+	}
+	return n >= g.majority()
 }
 
 // newer reports whether a log is at least as new as another's.
@@ -206,7 +238,7 @@ func (r *rootNode) pulse(term uint64) {
 	}
 	near := 0
 	for i, x := range r.w.roots {
-		if x == r || r.w.now-m.heard[i] <= leaseLimit {
+		if x == r || !x.raft.learner && r.w.now-m.heard[i] <= leaseLimit {
 			near++
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	"pando/event"
+	"pando/event/clock"
 	"pando/relay"
 	"pando/transport"
 	"pando/tree/journal"
@@ -19,6 +20,8 @@ const (
 	farewell = second
 	// directoryEvery is how often a relay tells its children of the others.
 	directoryEvery = 2 * second
+	// timeGrace is how long a relay with a new log waits for root time.
+	timeGrace = 2 * second
 )
 
 // relayNode is a relay: the product's core and packing with a simulated disk,
@@ -42,6 +45,8 @@ type relayNode struct {
 	config   []byte
 	reckoned relay.Reckoning
 	kept     int64 // when the estimate of root time was logged last
+	keptBoot clock.Boot
+	rebooted bool // since that estimate
 
 	losses int // of its disk
 	saved  *savedRelay
@@ -129,6 +134,7 @@ func (r *relayNode) start() {
 			}
 			r.record(rec)
 		}
+		r.rebooted = r.keptBoot != r.clock.boot
 		r.reckoned = relay.Reckon(r.core, r.clock.boot, r.clock.mono())
 		r.after(tickEvery, r.tick)
 		r.after(directoryEvery, r.tellDirectory)
@@ -145,19 +151,33 @@ func (r *relayNode) tick() {
 		r.record(relay.TickRecord(now))
 	}
 	if m, ok := r.clock.mapping(); ok && r.w.now-r.kept >= clockEvery {
-		r.kept = r.w.now
+		r.kept, r.keptBoot = r.w.now, r.clock.boot
 		r.record(relay.ClockRecord(m))
 	}
 	r.after(tickEvery, r.tick)
 }
 
-// now is root time, known or reckoned. A relay with a new log waits for it; the
-// product's gives up after a while, and goes by a clock that may be wrong.
+// now is root time, known or reckoned. A relay with a new log waits for it for a
+// while, and then goes by its own clock, which may be wrong.
 func (r *relayNode) now() (int64, bool) {
 	if now, _, ok := r.clock.rootNow(); ok {
 		return now, true
 	}
-	return r.reckoned.Now(r.clock.mono())
+	if now, ok := r.reckoned.Now(r.clock.mono()); ok {
+		return now, true
+	}
+	return r.clock.wall(), r.w.now-r.changed >= timeGrace
+}
+
+// guesses reports whether this relay knows neither root time nor where it was
+// on the clock that still runs: it goes by its own clock, or by a log that does
+// not say for how long the machine was down.
+func (r *relayNode) guesses() bool {
+	if _, _, known := r.clock.rootNow(); known {
+		return false
+	}
+	_, reckoned := r.reckoned.Now(r.clock.mono())
+	return !reckoned || r.rebooted
 }
 
 // accept takes a new session.
@@ -238,9 +258,6 @@ func (r *relayNode) batch(c *child, ch channel, body []byte) error {
 		lane = event.Bulk
 	}
 	now, _ := r.now()
-	if _, _, known := r.clock.rootNow(); !known {
-		r.w.oracle.timeless[c.e.peer().m.name] = true
-	}
 	rec, err := relay.BatchRecord(c.id, lane, now, body)
 	if err != nil {
 		return err
@@ -248,6 +265,9 @@ func (r *relayNode) batch(c *child, ch channel, body []byte) error {
 	var b wire.Batch
 	if err := wire.Decode(body, &b); err != nil {
 		return err
+	}
+	if !b.Mapped && r.guesses() {
+		r.w.oracle.timeless[c.e.peer().m.name] = true
 	}
 	r.w.checkTimes(r.name, &b)
 	h, err := event.DecodeHeader(b.Bytes)

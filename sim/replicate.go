@@ -2,14 +2,30 @@ package sim
 
 import "slices"
 
-// syncLog puts the log on disk.
-func (r *rootNode) syncLog() {
-	m, upTo, term := &r.raft, r.raft.last(), r.raft.lastTerm()
+// write does something once the disk holds what is appended now. A disk that
+// has no room, or whose sync fails, ends the process, as the product's does; a
+// supervisor starts it again.
+func (r *rootNode) write(done func()) {
 	d := between(r.w.disk, minSync, maxSync)
 	if r.stalled > r.w.now {
 		d += r.stalled - r.w.now
 	}
 	r.after(d, func() {
+		if r.full || r.sick {
+			r.w.say(r.name, "cannot write")
+			r.sick = false
+			r.crash(false)
+			r.w.after(100*millisecond, r.start)
+			return
+		}
+		done()
+	})
+}
+
+// syncLog puts the log on disk.
+func (r *rootNode) syncLog() {
+	m, upTo, term := &r.raft, r.raft.last(), r.raft.lastTerm()
+	r.write(func() {
 		if m.termAt(upTo) != term {
 			return
 		}
@@ -60,6 +76,9 @@ func (r *rootNode) appendEntries(self int, a appendMsg) {
 	}
 	m.leader, m.told = a.from, r.w.now
 	if a.snap != nil && a.snapAt > m.last() && a.snapAt > m.commit {
+		if r.full {
+			return
+		}
 		r.install(a)
 	}
 	ok := a.prev+1 < m.first || a.prev <= m.last() && m.termAt(a.prev) == a.prevTerm
@@ -71,17 +90,21 @@ func (r *rootNode) appendEntries(self int, a appendMsg) {
 		}
 	}
 	hint := m.last() + 1
-	// The answer waits for the disk.
-	last, term := a.prev+uint64(len(a.entries)), m.term
-	r.after(between(r.w.disk, minSync, maxSync), func() {
+	last, term, disk := a.prev+uint64(len(a.entries)), m.term, m.disk
+	answer := func() {
 		if m.term != term {
 			return
 		}
 		if ok && last <= m.last() {
 			m.synced = max(m.synced, last)
 		}
-		r.w.net.datagram(&r.machine, &a.from.machine, func() { a.from.answered(self, term, ok, last, hint) })
-	})
+		r.w.net.datagram(&r.machine, &a.from.machine, func() { a.from.answered(self, disk, term, ok, last, hint) })
+	}
+	if m.synced == m.last() {
+		r.after(between(r.w.disk, minSync, maxSync), answer)
+		return
+	}
+	r.write(answer) // it waits for the disk
 }
 
 // store puts a leader's entries into the log; what contradicts them goes.
@@ -107,10 +130,11 @@ func (r *rootNode) store(a appendMsg) {
 	}
 }
 
-// answered takes a follower's answer.
-func (r *rootNode) answered(from int, term uint64, ok bool, last, hint uint64) {
-	m := &r.raft
-	if !m.leading || m.term != term {
+// answered takes a follower's answer. What a disk held that is gone means
+// nothing for the one in its place.
+func (r *rootNode) answered(from, disk int, term uint64, ok bool, last, hint uint64) {
+	m, x := &r.raft, &r.w.roots[from].raft
+	if !m.leading || m.term != term || x.disk != disk {
 		return
 	}
 	m.heard[from] = r.w.now
@@ -120,6 +144,11 @@ func (r *rootNode) answered(from int, term uint64, ok bool, last, hint uint64) {
 	}
 	m.match[from] = max(m.match[from], last)
 	m.next[from] = max(m.next[from], last+1)
+	// Only the newest leader knows all that is committed.
+	if x.learner && m.ready && m.match[from] >= m.commit && m.term == r.w.raft.term {
+		x.learner = false
+		r.w.say(r.name, "lets %s vote, which has all to %d", r.w.roots[from].name, m.match[from])
+	}
 	r.advance()
 }
 
@@ -131,9 +160,12 @@ func (r *rootNode) advance() {
 	}
 	have := make([]uint64, 0, len(r.w.roots))
 	for i, x := range r.w.roots {
-		if x == r {
+		switch {
+		case x == r:
 			have = append(have, m.synced)
-		} else {
+		case x.raft.learner:
+			have = append(have, 0)
+		default:
 			have = append(have, m.match[i])
 		}
 	}
@@ -152,7 +184,7 @@ func (r *rootNode) advance() {
 func (g *group) checkQuorum(r *rootNode, index uint64) {
 	n := 0
 	for _, x := range g.w.roots {
-		if x.raft.synced >= index && (x.raft.termAt(index) == r.raft.termAt(index) || index < x.raft.first) {
+		if !x.raft.learner && x.raft.synced >= index && (x.raft.termAt(index) == r.raft.termAt(index) || index < x.raft.first) {
 			n++
 		}
 	}

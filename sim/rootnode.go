@@ -25,9 +25,10 @@ const (
 type rootNode struct {
 	machine
 	raft    member
-	slew    clock.Slew
-	rules   bool // it leads, and its slewed clock is root time
+	keeper  root.Timekeeper
 	stalled int64
+	full    bool   // there is no room on its disk
+	sick    bool   // its next sync fails
 	marked  uint64 // newest mark that was voted on
 }
 
@@ -47,9 +48,10 @@ func (r *rootNode) start() {
 	r.machine.up = true
 	r.life++
 	r.clock.start()
-	r.slew, r.rules = clock.Slew{}, false
+	r.keeper = root.Timekeeper{}
 	m := &r.raft
-	r.raft = member{term: m.term, first: m.first, before: m.before, log: m.log, synced: m.last(), snap: m.snap, snapAt: m.snapAt, snapTerm: m.snapTerm}
+	r.raft = member{term: m.term, first: m.first, before: m.before, log: m.log, synced: m.last(), snap: m.snap, snapAt: m.snapAt, snapTerm: m.snapTerm,
+		learner: m.learner, disk: m.disk}
 	r.marked = 0
 	r.restore()
 	r.w.say(r.name, "starts, log %d to %d", m.first, m.last())
@@ -77,36 +79,53 @@ func (r *rootNode) crash(silently bool) {
 	r.w.net.died(&r.machine, silently)
 }
 
-// rootTime is what this root takes for root time.
-func (r *rootNode) rootTime() int64 {
-	if !r.rules {
-		if m, ok := r.clock.mapping(); ok {
-			return m.Point(r.clock.mono())
-		}
+// lose empties the disk, and another node takes this one's place: it has no vote
+// until it has all that is committed. Without a majority that kept theirs there
+// would be nothing to learn from, and the disk stays.
+func (r *rootNode) lose() {
+	if !r.w.raft.spares(r) {
+		return
 	}
-	return r.slew.At(r.clock.wall())
+	r.w.say(r.name, "has an empty disk")
+	r.raft = member{first: 1, learner: true, disk: r.raft.disk + 1}
+	r.clock.lose()
 }
 
-// known is root time for those below: nothing while no leader was heard of.
-func (r *rootNode) known() (now, bound int64, ok bool) {
-	if r.rules {
-		return r.rootTime(), 0, true
+// reading is what this root's clocks show.
+func (r *rootNode) reading() root.Reading {
+	x := root.Reading{Mono: r.clock.mono(), Wall: r.clock.wall()}
+	if m, ok := r.clock.mapping(); ok {
+		x.Leader, x.Bound, x.Heard = m.Point(x.Mono), m.Bound, true
 	}
-	m, ok := r.clock.mapping()
-	return m.Point(r.clock.mono()), m.Bound, ok
+	return x
 }
+
+// rootTime is what this root takes for root time.
+func (r *rootNode) rootTime() int64 { return r.keeper.Now(r.reading()) }
+
+// known is root time for those below: nothing while no leader was heard of.
+func (r *rootNode) known() (now, bound int64, ok bool) { return r.keeper.Known(r.reading()) }
 
 // won goes on from the root time known so far.
 func (r *rootNode) won() {
-	local := r.clock.wall()
-	r.slew = clock.NewSlew(local, r.rootTime(), clock.DefaultSlewPPM)
-	r.rules = true
+	r.keeper.Lead(r.reading())
 	r.w.oracle.rule(r)
 	r.mark(r.raft.term)
 	r.tick(r.raft.term)
 }
 
-func (r *rootNode) follow() { r.rules = false }
+func (r *rootNode) follow() { r.keeper.Follow() }
+
+// set moves the wall clock, as an operator or NTP does.
+func (r *rootNode) set(by int64) {
+	if r.machine.up {
+		r.rootTime()
+	}
+	r.clock.skew += by
+	if r.raft.ready {
+		r.w.oracle.clockSet(r)
+	}
+}
 
 // tick lets time pass for the state, as the leader does.
 func (r *rootNode) tick(term uint64) {
@@ -160,7 +179,7 @@ func (r *rootNode) pingLeader() {
 	r.w.net.datagram(&r.machine, &leader.machine, func() {
 		t2, bound, ok := leader.known()
 		if !ok {
-			return // it does not lead any more, and knows nothing
+			return // it leads no longer
 		}
 		r.w.net.datagram(&leader.machine, &r.machine, func() {
 			r.clock.est.Add(clock.Sample{T1: t1, T2: t2, T3: t2, T4: r.clock.mono(), Bound: bound})

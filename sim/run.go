@@ -68,6 +68,7 @@ func (w *world) compareFindings(calm *world) {
 	for _, f := range w.findings {
 		switch {
 		case slices.Contains(calm.findings, f):
+		case w.oracle.stepped: // events minutes apart have one time
 		case f.detector == anomaly.DetectorSilence && w.plan.stops[f.entity]:
 		case f.detector == anomaly.DetectorFirstSeen && w.missed(f):
 		case f.detector != anomaly.DetectorSilence && w.timeless(f):
@@ -89,9 +90,10 @@ func (w *world) missed(f finding) bool {
 	return false
 }
 
-// timeless reports whether events of an agent came to a relay that knew no root
-// time: it placed them by its own clock, minutes off perhaps, and what came
-// later, placed by root time, may fall among them.
+// timeless reports whether events of an agent that could not tell their root
+// time came to a relay that could not either: their time is that of a clock
+// that may be minutes wrong, and what comes later, placed by root time, may
+// fall among them.
 func (w *world) timeless(f finding) bool {
 	for origin := range w.oracle.timeless {
 		if strings.HasPrefix(f.entity, origin+"/") {
