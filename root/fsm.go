@@ -210,6 +210,9 @@ func (s *state) register(m member) {
 	s.nodes.Set(m.name, &m)
 }
 
+// Now is the latest root time that a command told.
+func (f *FSM) Now() int64 { return f.view().now }
+
 // view returns the state as it is now.
 func (f *FSM) view() *view {
 	f.mu.Lock()

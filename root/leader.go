@@ -48,7 +48,7 @@ func (r *Root) lead(ctx context.Context) {
 				stop = func() {}
 				continue
 			}
-			r.time.lead()
+			r.time.lead(r.fsm.Now())
 			now := time.Now()
 			r.leads.Store(&now)
 			r.log.Info("this root leads")

@@ -58,11 +58,11 @@ func (t *rootTime) Root() (now, bound int64, ok bool) {
 	return t.keeper.Known(t.readLocked())
 }
 
-// lead goes on from the root time known so far.
-func (t *rootTime) lead() {
+// lead goes on from the root time known so far, and from what the log tells.
+func (t *rootTime) lead(told int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.keeper.Lead(t.readLocked())
+	t.keeper.Lead(t.readLocked(), told)
 }
 
 // follow takes the leader's word for it again.

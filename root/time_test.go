@@ -32,7 +32,7 @@ func TestRootTimeGoesOnUnderTheNextLeader(t *testing.T) {
 	if known-epoch < ahead-1e9 {
 		t.Fatalf("root time is %d, the leader said about %d", known, epoch+ahead)
 	}
-	rt.lead()
+	rt.lead(0)
 	first := rt.Now()
 	if first < known || first-wall < ahead-1e9 {
 		t.Fatalf("as the leader it is %d, it was %d", first, known)
@@ -55,7 +55,7 @@ func TestRootTimeGoesOnUnderTheNextLeader(t *testing.T) {
 func TestRootTimeHasNoSteps(t *testing.T) {
 	wall, elapsed := epoch, int64(0)
 	rt := &rootTime{wall: func() int64 { return wall }, mono: func() int64 { return elapsed }}
-	rt.lead()
+	rt.lead(0)
 	last := rt.Now()
 	for _, jump := range []int64{600e9, -1200e9, 600e9} {
 		wall += jump
@@ -70,5 +70,27 @@ func TestRootTimeHasNoSteps(t *testing.T) {
 			}
 			last = now
 		}
+	}
+}
+
+// TestRootTimeStartsWhereTheLogEnds: all roots restart after their clocks were
+// set back by minutes. Relays still have the later time, and would refuse
+// timestamps far behind it for as long.
+func TestRootTimeStartsWhereTheLogEnds(t *testing.T) {
+	const told = epoch + 400e9
+	wall, elapsed := epoch, int64(0)
+	rt := &rootTime{wall: func() int64 { return wall }, mono: func() int64 { return elapsed }}
+	rt.lead(told)
+	last := rt.Now()
+	if last < told || last > told+1e9 {
+		t.Fatalf("root time is %d s off what the log tells", (last-told)/1e9)
+	}
+	for range 100 {
+		wall, elapsed = wall+1e9, elapsed+1e9
+		now := rt.Now()
+		if rose := now - last; rose <= 0 || rose >= 1e9 {
+			t.Fatalf("a second of its clock is %d ns of root time", rose)
+		}
+		last = now
 	}
 }

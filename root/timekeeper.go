@@ -49,10 +49,12 @@ func (k *Timekeeper) Known(r Reading) (now, bound int64, ok bool) {
 	return 0, 0, false
 }
 
-// Lead goes on from the root time known so far.
-func (k *Timekeeper) Lead(r Reading) {
+// Lead goes on from the root time known so far, and from the latest that the
+// log tells: whoever starts after its clock was set back knows no better, and
+// nodes that saw the later time would refuse it.
+func (k *Timekeeper) Lead(r Reading, told int64) {
 	local := k.local(r)
-	k.slew, k.leading = clock.NewSlew(local, k.at(r, local), clock.DefaultSlewPPM), true
+	k.slew, k.leading = clock.NewSlew(local, max(k.at(r, local), told), clock.DefaultSlewPPM), true
 }
 
 // Follow takes the leader's word for it again.

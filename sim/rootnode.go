@@ -108,7 +108,7 @@ func (r *rootNode) known() (now, bound int64, ok bool) { return r.keeper.Known(r
 
 // won goes on from the root time known so far.
 func (r *rootNode) won() {
-	r.keeper.Lead(r.reading())
+	r.keeper.Lead(r.reading(), r.raft.fsm.Now())
 	r.w.oracle.rule(r)
 	r.mark(r.raft.term)
 	r.tick(r.raft.term)
