@@ -98,6 +98,26 @@ func TestReplacedLogIsAccountedFor(t *testing.T) {
 	}
 }
 
+// A rest may be settled before the agent, or a clone of it, says what it left
+// behind.
+func TestEstateThatComesAfterTheRest(t *testing.T) {
+	s := newStage(t)
+	old := critical(agent, 1)
+	s.claim("eu/r1", agent, 1, term(1, 1), 10)
+	s.digest("eu/r1", section("eu/r1", old, term(1, 1), 1, 5))
+	s.claim("eu/r1", agent, 2, term(2, 1), 20)
+	rest := section("eu/r1", old, term(1, 1), 6, 9)
+	three := section("eu/r1", old, term(1, 1), 6, 8)
+	rest.Head.Rest, rest.Rows = true, three.Rows // one of the four is read again
+	s.want(s.digest("eu/r1", rest), custody.Apply, 9)
+	s.apply(claimCommand(s.now, "eu/r1", &wire.Claim{Origin: agent, WAL: 2, Term: term(2, 2), Opened: 21,
+		Estate: wire.Estate{WAL: 1, Last: [event.Lanes]uint64{20}, Unread: [event.Lanes]uint64{8}}}))
+	a := accounts(s.f.view(), nil)[0]
+	if a.Settled != 8 || a.Held != 5 || a.Dropped != 0 || a.Unaccounted != 0 || a.Accepted != 13 {
+		t.Errorf("%+v, want 8 settled, 5 held, nothing unaccounted for", a)
+	}
+}
+
 func TestHigherTermTakesUnitOver(t *testing.T) {
 	s := newStage(t)
 	u := critical(agent, 1)

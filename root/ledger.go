@@ -48,7 +48,7 @@ func (u *unit) forfeit(reason event.Reason, from, to uint64, now int64) {
 // not settled is with a relay, or gone; time tells.
 type estate struct {
 	last   uint64 // last sequence number; 0 if the agent said nothing
-	unread uint64 // events that cannot be read again and were not settled then
+	unread uint64 // of these events those that cannot be read again and are not settled; before the agent said it, those that were settled of the rest
 	reread uint64 // sequence numbers of the rest whose events are read again under the new WAL id
 }
 
@@ -63,7 +63,7 @@ func (s *state) inherit(o *origin, m *wire.Claim) {
 	for l := range event.Lane(event.Lanes) {
 		id := event.Unit{Origin: m.Origin, WAL: e.WAL, Lane: l}
 		if u, ok := s.getUnit(id); ok && u.estate.last == 0 && e.Last[l] > 0 {
-			u.estate = estate{last: e.Last[l], unread: e.Unread[l]}
+			u.estate.last, u.estate.unread = e.Last[l], e.Unread[l]-min(e.Unread[l], u.estate.unread)
 			s.setUnit(id, u)
 		}
 	}
@@ -72,7 +72,11 @@ func (s *state) inherit(o *origin, m *wire.Claim) {
 // restSettled takes note of a section of a closed unit.
 func (u *unit) restSettled(h *custody.Head, rows *stream.Rows) {
 	counted := rows.Events + rows.Heartbeats + rows.Losses
-	u.estate.unread -= min(u.estate.unread, rows.Events+rows.Losses)
+	if left := rows.Events + rows.Losses; u.estate.last > 0 {
+		u.estate.unread -= min(u.estate.unread, left)
+	} else {
+		u.estate.unread += left
+	}
 	if all := h.To - h.From + 1; all > counted {
 		u.estate.reread += all - counted
 	}
