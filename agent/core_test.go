@@ -4,21 +4,17 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"pando/event"
 	"pando/event/clock"
+	"pando/internal/golden"
 	"pando/internal/pack"
 	"pando/tree/journal"
 	"pando/tree/wire"
 	"pando/wal"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 
 // log drives a core by records, as its journal would.
 type log struct {
@@ -234,17 +230,5 @@ func sum(outs []journal.Output) string {
 // TestGoldenTrace pins the core's outputs, byte for byte, on every machine.
 func TestGoldenTrace(t *testing.T) {
 	got := sum(trace(t, func(*log) {}).said)
-	path := filepath.Join("testdata", "core.golden")
-	if *rewrite {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("outputs %s, want %s", got, want)
-	}
+	golden.Compare(t, "core.golden", []byte(got), "raise logicVersion")
 }

@@ -3,20 +3,16 @@ package event
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 
 	"pando/event/clock"
+	"pando/internal/golden"
 	"pando/internal/pack"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files of testdata anew")
 
 // plain is an event of which everything but its time is the default.
 func plain(n int) []Event {
@@ -156,20 +152,7 @@ func TestEveryFormSurvives(t *testing.T) {
 // The same bytes on every machine: the files were written on amd64.
 func TestGoldenBytes(t *testing.T) {
 	for _, name := range []string{"plain", "one", "critical", "same", "counters", "varied", "nan"} {
-		path := filepath.Join("testdata", name+".batch")
-		got := encoded(t, shapes()[name])
-		if *rewrite {
-			if err := os.WriteFile(path, got, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(got, want) {
-			t.Errorf("%s: %x, want %x; if the format was meant to change, raise Version and run with -rewrite", name, got, want)
-		}
+		golden.Compare(t, name+".batch", encoded(t, shapes()[name]), "raise Version")
 	}
 }
 

@@ -2,19 +2,16 @@ package incident
 
 import (
 	"crypto/sha256"
-	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"pando/internal/golden"
 	"pando/internal/pack"
 	"pando/stream/anomaly"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 
 // swift is a bank: jobs on two LPARs and three services, which lead to one
 // gateway, and a batch job that has nothing to do with it.
@@ -334,20 +331,5 @@ func TestGoldenTrace(t *testing.T) {
 	step("tick 95", s.tick(95))
 	fmt.Fprintf(&out, "show\n----\n%s", s.describe())
 	fmt.Fprintf(&out, "\nsha256 of the snapshot\n----\n%x\n", sha256.Sum256(bytesOf(s.set)))
-	const path = "testdata/cascade.txt"
-	if *rewrite {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out.String() != string(want) {
-		t.Errorf("trace differs from %s; got\n%s", path, out.String())
-	}
+	golden.Compare(t, "cascade.txt", []byte(out.String()), "add a logic of the roots")
 }

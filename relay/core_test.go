@@ -4,24 +4,20 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"pando/event"
 	"pando/event/clock"
+	"pando/internal/golden"
 	"pando/internal/pack"
 	"pando/tree/custody"
 	"pando/tree/journal"
 	"pando/tree/wire"
 	"pando/wal"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 
 // bench drives a core as the shell would: a log of records, outputs, and a
 // root that keeps an Owner for each unit.
@@ -482,17 +478,5 @@ func TestGoldenTrace(t *testing.T) {
 		script(b, seed, func() {})
 		fmt.Fprintf(&out, "seed %d\n----\n%s\n", seed, digest(b.log))
 	}
-	path := filepath.Join("testdata", "core.golden")
-	if *rewrite {
-		if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out.String() != string(want) {
-		t.Errorf("outputs changed:\n%s\nwant\n%s", out.String(), want)
-	}
+	golden.Compare(t, "core.golden", []byte(out.String()), "raise logicVersion")
 }

@@ -4,12 +4,11 @@ package root
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"pando/event"
+	"pando/internal/golden"
 	"pando/tree/wire"
 )
 
@@ -43,17 +42,5 @@ func TestGoldenCommands(t *testing.T) {
 			t.Errorf("no command of kind %d is pinned", kind)
 		}
 	}
-	path := filepath.Join("testdata", "commands.golden")
-	if *rewrite {
-		if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out.String() != string(want) {
-		t.Errorf("commands have other bytes:\n%s\nwant\n%s", out.String(), want)
-	}
+	golden.Compare(t, "commands.golden", []byte(out.String()), "raise commandVersion")
 }

@@ -4,7 +4,6 @@ package root
 
 import (
 	"crypto/sha256"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,12 +12,11 @@ import (
 	"testing"
 
 	"pando/event"
+	"pando/internal/golden"
 	"pando/stream/anomaly"
 	"pando/tree/custody"
 	"pando/tree/wire"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden traces anew")
 
 // TestGolden plays each trace of testdata and compares every word. A trace is
 // a list of blocks: commands, a line of dashes, what they print, an empty
@@ -35,15 +33,7 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := play(t, string(text))
-			if *rewrite {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != string(text) {
-				t.Errorf("the trace differs; if it was meant to, add a logic; if the formats changed, run with -rewrite:\n%s", got)
-			}
+			golden.Compare(t, filepath.Base(file), []byte(got), "add a logic")
 		})
 	}
 }

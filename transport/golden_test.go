@@ -1,16 +1,13 @@
 package transport
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-)
 
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
+	"pando/internal/golden"
+)
 
 // TestGoldenFrames pins the bytes of a frame and of all that is said before the
 // first message: other nodes run other versions of this program, and must
@@ -32,17 +29,5 @@ func TestGoldenFrames(t *testing.T) {
 	} {
 		fmt.Fprintf(&out, "%s %x\n", c.what, c.bytes)
 	}
-	path := filepath.Join("testdata", "frames.golden")
-	if *rewrite {
-		if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out.String() != string(want) {
-		t.Errorf("frames have other bytes:\n%s\nwant\n%s", out.String(), want)
-	}
+	golden.Compare(t, "frames.golden", []byte(out.String()), "raise Version")
 }

@@ -3,16 +3,12 @@ package wal
 import (
 	"bytes"
 	"encoding/hex"
-	"flag"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"pando/internal/durable/faulty"
+	"pando/internal/golden"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 
 // sampleSegment makes the bytes of a sealed segment without clock or chance.
 func sampleSegment() []byte {
@@ -43,20 +39,7 @@ func sampleSegment() []byte {
 func TestGolden(t *testing.T) {
 	c := Checkpoint{Log: 0x0123456789abcdef, Format: 7, Logic: 8, Seq: 45}
 	for name, got := range map[string][]byte{"segment": sampleSegment(), "checkpoint-head": c.encodeHead()} {
-		path := filepath.Join("testdata", name+".golden")
-		dump := []byte(hex.Dump(got))
-		if *rewrite {
-			if err := os.WriteFile(path, dump, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(dump, want) {
-			t.Errorf("%s differs:\n%s\nwant:\n%s", name, dump, want)
-		}
+		golden.Compare(t, name+".golden", []byte(hex.Dump(got)), "raise Format")
 	}
 	s := scanBytes(t, sampleSegment())
 	if s.damage != nil || !s.sealed || s.first != 41 || s.last != 45 || s.pre.number != 3 {

@@ -16,7 +16,7 @@ type floor struct {
 func floors() []floor {
 	return []floor{
 		{name: "encoding", packages: []string{"internal/pack"}},
-		{name: "ground", packages: []string{"internal/durable", "internal/durable/...", "internal/exact", "internal/ops", "internal/cow"}},
+		{name: "ground", packages: []string{"internal/durable", "internal/durable/...", "internal/exact", "internal/ops", "internal/cow", "internal/golden"}},
 		{name: "leaves", packages: []string{
 			"event/clock", "event/hlc", "transport", "transport/...", "ebcdic", "ebcdic/...",
 			"stream/sketch", "root/rca/bayes", "root/audit",

@@ -2,7 +2,6 @@ package anomaly
 
 import (
 	"crypto/sha256"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,9 +11,8 @@ import (
 	"time"
 
 	"pando/event"
+	"pando/internal/golden"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden traces anew")
 
 // TestGolden plays each trace of testdata and compares every word. A trace is
 // a list of blocks: commands, a line of dashes, what they print, an empty
@@ -31,15 +29,7 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := play(t, string(text))
-			if *rewrite {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != string(text) {
-				t.Errorf("the trace differs; if it was meant to, raise logicVersion and run with -rewrite:\n%s", got)
-			}
+			golden.Compare(t, filepath.Base(file), []byte(got), "raise logicVersion")
 		})
 	}
 }

@@ -1,19 +1,15 @@
 package wire
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"pando/event"
+	"pando/internal/golden"
 	"pando/stream"
 	"pando/tree/custody"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 
 // TestGoldenMessages pins the bytes of one message of each kind, and of a
 // section: other nodes run other versions of this program. A change of them
@@ -29,19 +25,7 @@ func TestGoldenMessages(t *testing.T) {
 	fmt.Fprintf(&out, "section %x\n", EncodeSection(&Section{
 		Head:      custody.Head{Unit: unit, Relay: "eu/r", Term: custody.Term{Epoch: 3, Session: 9}, From: 5, To: 5, Before: event.Hash{1}, After: event.Hash{2}, Rest: true, Resumes: true},
 		Positions: []event.Position{{Source: "s", Offset: 1}}, Rows: fold.Take()}))
-	path := filepath.Join("testdata", "messages.golden")
-	if *rewrite {
-		if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out.String() != string(want) {
-		t.Errorf("messages have other bytes:\n%s\nwant\n%s", out.String(), want)
-	}
+	golden.Compare(t, "messages.golden", []byte(out.String()), "raise the transport's version")
 }
 
 // Every kind has a sample: a new message is pinned too.
