@@ -134,7 +134,7 @@ func (a *Agent) live(ctx context.Context) (err error) {
 	l := &life{resumed: make(chan struct{}), retimed: make(chan struct{}, 1)}
 	var rec wal.Recovery
 	l.journal, rec, err = journal.Open(journal.Options{
-		WAL: a.walOptions(), Logger: a.log, Rank: rank,
+		WAL: a.walOptions(), Logger: a.log, Rank: Rank,
 		Core: func(id uint64, _ journal.Fetch) (journal.Core, error) { return NewCore(a.name, id), nil },
 		Deliver: func([]journal.Output) { // batches go out by the link's own readers
 			l.intake.onSync(l.journal.Log().Synced())

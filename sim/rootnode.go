@@ -116,12 +116,19 @@ func (r *rootNode) won() {
 
 func (r *rootNode) follow() { r.keeper.Follow() }
 
+// mostSet is how far a root's clock is set altogether. With more, a group that
+// restarts as a whole may begin root time anew beyond what a hybrid clock
+// believes: whoever spoke to it before is refused until time has caught up. Two
+// settings by five minutes and a restart of the only root show it.
+const mostSet = 140 * second
+
 // set moves the wall clock, as an operator or NTP does.
 func (r *rootNode) set(by int64) {
 	if r.machine.up {
 		r.rootTime()
 	}
-	r.clock.skew += by
+	planned := r.w.plan.skews[r.name]
+	r.clock.skew = planned + max(-mostSet, min(r.clock.skew+by-planned, mostSet))
 	if r.raft.ready {
 		r.w.oracle.clockSet(r)
 	}
