@@ -306,7 +306,7 @@ func (r *relayNode) batch(c *child, ch channel, body []byte) error {
 	if err := wire.Decode(body, &b); err != nil {
 		return err
 	}
-	if !b.Mapped && r.guesses() {
+	if r.guesses() {
 		r.w.oracle.timeless[c.e.peer().m.name] = true
 	}
 	r.w.checkTimes(r.name, &b)
