@@ -181,7 +181,7 @@ func (a *Agent) open(ctx context.Context, l *life) (wal.Recovery, error) {
 	go func() {
 		var o opened
 		o.j, o.rec, o.err = journal.Open(journal.Options{
-			WAL: a.walOptions(), Logger: a.log, Rank: rank,
+			WAL: a.walOptions(), Logger: a.log, Rank: Rank,
 			Core: func(id uint64, _ journal.Fetch) (journal.Core, error) { return NewCore(a.name, id), nil },
 			Deliver: func([]journal.Output) { // batches go out by the link's own readers
 				l.intake.onSync(l.journal.Log().Synced())

@@ -19,7 +19,7 @@ func (r *rig) netLog(disk *faulty.Disk, events int) wire.Estate {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	j, _, err := journal.Open(journal.Options{WAL: a.walOptions(), Rank: rank, Deliver: func([]journal.Output) {},
+	j, _, err := journal.Open(journal.Options{WAL: a.walOptions(), Rank: Rank, Deliver: func([]journal.Output) {},
 		Core: func(id uint64, _ journal.Fetch) (journal.Core, error) { return NewCore(a.name, id), nil }})
 	if err != nil {
 		r.t.Fatal(err)

@@ -31,12 +31,9 @@ func (r Record) Batch() []byte {
 	return r.Body
 }
 
-// Sheds reports whether a record brings data: it is refused while space is
-// short.
-func Sheds(kind uint8) bool { return kind == recBatch }
-
-func rank(kind uint8) journal.Rank {
-	if Sheds(kind) {
+// Rank is what a record is worth when the log is short of room.
+func Rank(kind uint8) journal.Rank {
+	if kind == recBatch {
 		return journal.Data
 	}
 	return journal.Last

@@ -96,14 +96,14 @@ func UplinkRecord(up bool) Record {
 	return Record{recUplink, encodeNumbers(n), true}
 }
 
-// Sheds reports whether a record brings data: it is refused while space is
-// short.
-func Sheds(kind uint8) bool { return kind == recOpen || kind == recBatch }
+// Frees reports whether a tick would move something by which the log can be
+// trimmed, and whether it would ask the root after what another relay has.
+func (c Core) Frees(now int64) (moves, asks bool) { return c.frees(now) }
 
-// rank is what a record is worth when the log is short of room. A close is
+// Rank is what a record is worth when the log is short of room. A close is
 // among what lets it be trimmed: batches that no disk vouched for go with the
 // session, and there is at most one for each session that was let in.
-func rank(kind uint8) journal.Rank {
+func Rank(kind uint8) journal.Rank {
 	switch kind {
 	case recOpen, recBatch:
 		return journal.Data

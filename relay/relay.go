@@ -111,7 +111,7 @@ func (r *Relay) openJournal(dir string) error {
 	w.FS, w.Logger, w.SegmentBytes, w.MaxBytes, w.Registerer = r.opts.FS, r.log, r.opts.SegmentBytes, r.opts.MaxBytes, r.opts.Registerer
 	var c *core
 	j, rec, err := journal.Open(journal.Options{WAL: w, Logger: r.log, Deliver: r.deliver,
-		Rank: rank,
+		Rank: Rank,
 		Core: func(_ uint64, fetch journal.Fetch) (_ journal.Core, err error) {
 			c, err = newCore(r.name, fetch)
 			return c, err

@@ -13,7 +13,7 @@ import (
 )
 
 // When the log is short of room, batches and opens are refused first, then what
-// can wait, and what lets the log be trimmed has the rest; see [rank]. What was
+// can wait, and what lets the log be trimmed has the rest; see [Rank]. What was
 // refused is not lost:
 //
 //   - a tick brings only time, and the next one brings it, too; see pulse;

@@ -58,7 +58,7 @@ type saved struct {
 
 func newAgentNode(w *world, p *agentPlan) *agentNode {
 	a := &agentNode{plan: p, machine: machine{w: w, name: p.name, region: p.region, clock: newClockwork(w, w.plan.skews[p.name])}}
-	a.tape = newTape(w, p.name, agent.Sheds)
+	a.tape = newTape(w, p.name, agent.Rank)
 	a.tape.deliver = func([]journal.Output) {}
 	a.tape.onSync = a.synced
 	a.tape.onTrim = a.trimmed

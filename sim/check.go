@@ -68,6 +68,7 @@ func (w *world) check() {
 	w.checkLevels()
 	if len(w.plan.faults) > 0 || w.plan.seed%4 == 0 {
 		w.checkReplays()
+		w.raft.checkReplay()
 	}
 	fsm := w.newest().raft.fsm
 	l := w.newLedger()

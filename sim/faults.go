@@ -37,7 +37,7 @@ type fault struct {
 	victim string
 	other  string // of a cut
 	amount int64  // of a clock's jump, or how much slower
-	silent bool   // peers notice a death only by silence
+	silent bool   // peers notice a death only by silence; of a full disk: the limit is the log's own, and stays
 }
 
 func (f fault) String() string {
@@ -154,11 +154,11 @@ func (w *world) heal() {
 		r.start()
 	}
 	for _, r := range w.relays {
-		r.tape.full = false
+		r.tape.empty()
 		r.start()
 	}
 	for _, a := range w.agents {
-		a.tape.full = false
+		a.tape.empty()
 		a.start()
 	}
 }
@@ -168,7 +168,8 @@ type node struct {
 	m       *machine
 	start   func()
 	crash   func(silently bool)
-	full    func(bool)
+	fill    func(ownLimit bool)
+	empty   func()
 	fail    func() // the next sync
 	lose    func()
 	save    func()
@@ -182,7 +183,7 @@ func (w *world) node(name string) node {
 	for _, r := range w.roots {
 		if r.name == name {
 			return node{m: &r.machine, start: r.start, crash: r.crash, stall: func(t int64) { r.stalled = t }, set: r.set, lose: r.lose,
-				full: func(yes bool) { r.full = yes }, fail: func() { r.sick = r.machine.up }}
+				fill: func(bool) { r.full = true }, empty: func() { r.full = false }, fail: func() { r.sick = r.machine.up }}
 		}
 	}
 	for _, r := range w.relays {
@@ -206,7 +207,7 @@ func (w *world) node(name string) node {
 
 // faults is what a node's tape has for it.
 func (t *tape) faults() node {
-	return node{full: func(yes bool) { t.full = yes }, stall: func(until int64) { t.stalled = until }}
+	return node{fill: t.fill, empty: t.empty, stall: func(until int64) { t.stalled = until }}
 }
 
 // begin lets a fault happen, and plans its end.
@@ -237,8 +238,8 @@ func (w *world) begin(f fault) {
 	case failSync:
 		n.fail()
 	case fillDisk:
-		n.full(true)
-		over(func() { n.full(false) })
+		n.fill(f.silent)
+		over(n.empty)
 	case cutWay:
 		w.cutFor([]way{{f.victim, f.other}}, f.span)
 	case partition:

@@ -184,6 +184,9 @@ func (p *plan) say(r *rand.Rand, a *agentPlan, source int, job string, from, pac
 // time is a matter of milliseconds, which clocks decide.
 func ambiguous(at int64) bool { return at > 4*second && at < 5500*millisecond }
 
+// burstCode is said in bursts, and by nobody else.
+const burstCode = "http.503"
+
 // burst is errors that a rule must find, wherever they are stepped.
 func (p *plan) burst(r *rand.Rand, a *agentPlan) {
 	at := between(r, 2*second, p.stop-second)
@@ -191,7 +194,7 @@ func (p *plan) burst(r *rand.Rand, a *agentPlan) {
 		at += 2 * second
 	}
 	for range 12 {
-		p.add(r, a, 0, line{at: at, entity: a.name + "/job9", signal: "http.503", severity: event.SeverityError, critical: true})
+		p.add(r, a, 0, line{at: at, entity: a.name + "/job9", signal: burstCode, severity: event.SeverityError, critical: true})
 		at += between(r, 0, 10*millisecond)
 	}
 }

@@ -36,6 +36,8 @@ type group struct {
 	w         *world
 	committed map[uint64]event.Hash // of entries, by index
 	outputs   map[uint64]event.Hash // of the state machines' results up to an index
+	history   []entry               // all that was committed
+	marks     map[uint64]event.Hash // of states, by the number of the mark
 	term      uint64
 	quietAt   int64 // since when there is no leader with a majority
 	forced    bool  // a fault wants another leader
@@ -115,7 +117,7 @@ func (m *member) termAt(index uint64) uint64 {
 }
 
 func newGroup(w *world) *group {
-	g := &group{w: w, committed: map[uint64]event.Hash{}, outputs: map[uint64]event.Hash{}, quietAt: w.now - electAfter}
+	g := &group{w: w, committed: map[uint64]event.Hash{}, outputs: map[uint64]event.Hash{}, marks: map[uint64]event.Hash{}, quietAt: w.now - electAfter}
 	w.after(electEvery, g.watch)
 	return g
 }

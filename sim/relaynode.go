@@ -20,6 +20,8 @@ const (
 	farewell = second
 	// directoryEvery is how often a relay tells its children of the others.
 	directoryEvery = 2 * second
+	// askPause is the product's pause between questions while the log is full.
+	askPause = 60 * second
 	// timeGrace is how long a relay with a new log waits for root time.
 	timeGrace = 2 * second
 )
@@ -44,7 +46,9 @@ type relayNode struct {
 	grants   []grant
 	config   []byte
 	reckoned relay.Reckoning
-	kept     int64 // when the estimate of root time was logged last
+	owed     []uint64 // sessions that ended and were not said to
+	asked    int64    // when a tick last asked the root although the log was full
+	kept     int64    // when the estimate of root time was logged last
 	keptBoot clock.Boot
 	rebooted bool // since that estimate
 
@@ -91,7 +95,7 @@ type grant struct {
 func newRelayNode(w *world, p place) *relayNode {
 	r := &relayNode{plan: p, machine: machine{w: w, name: p.name, region: p.region, clock: newClockwork(w, w.plan.skews[p.name])},
 		batches: map[unitSeq]uint64{}, contents: map[event.Hash]uint64{}, acked: map[event.Hash]bool{}, config: detectors(w.plan.large)}
-	r.tape = newTape(w, p.name, relay.Sheds)
+	r.tape = newTape(w, p.name, relay.Rank)
 	r.tape.deliver = r.deliver
 	r.tape.onSync = r.synced
 	r.tape.fail = func(error) { r.crash(false); w.after(50*millisecond, r.start) }
@@ -112,6 +116,7 @@ func (r *relayNode) start() {
 	r.life++
 	r.clock.start()
 	r.children, r.order, r.next, r.grants = map[uint64]*child{}, nil, 0, nil
+	r.owed, r.asked = nil, 0
 	r.out = relay.Outgoing{}
 	r.up, r.kept = &upward{r: r}, 0
 	if r.middle == nil {
@@ -147,8 +152,10 @@ func (r *relayNode) record(rec relay.Record) (uint64, error) {
 }
 
 func (r *relayNode) tick() {
+	r.pay()
+	r.up.pay()
 	if now, ok := r.now(); ok {
-		r.record(relay.TickRecord(now))
+		r.pulse(now)
 	}
 	if m, ok := r.clock.mapping(); ok && r.w.now-r.kept >= clockEvery {
 		r.kept, r.keptBoot = r.w.now, r.clock.boot
@@ -169,6 +176,33 @@ func (r *relayNode) now() (int64, bool) {
 	return r.clock.wall(), r.w.now-r.changed >= timeGrace
 }
 
+// pulse tells the core the time; see the product's.
+func (r *relayNode) pulse(now int64) {
+	rec := relay.TickRecord(now)
+	if _, err := r.record(rec); err == nil {
+		return
+	}
+	moves, asks := r.core.Frees(now)
+	asks = asks && r.w.now-r.asked >= askPause
+	if asks {
+		r.asked = r.w.now
+	}
+	if moves || asks {
+		r.tape.appendAs(journal.Vital, rec.Kind, rec.Body)
+	}
+}
+
+// pay tells the core of sessions that ended while there was no room to say so.
+func (r *relayNode) pay() bool {
+	for len(r.owed) > 0 {
+		if _, err := r.record(relay.CloseRecord(r.owed[0])); err != nil {
+			return false
+		}
+		r.owed = r.owed[1:]
+	}
+	return true
+}
+
 // guesses reports whether this relay knows neither root time nor where it was
 // on the clock that still runs: it goes by its own clock, or by a log that does
 // not say for how long the machine was down.
@@ -187,6 +221,9 @@ func (r *relayNode) accept(e *end) error {
 	}
 	if _, ok := r.now(); !ok {
 		return errTimeout
+	}
+	if !r.pay() {
+		return errRefused
 	}
 	r.next++
 	c := &child{id: r.next, e: e}
@@ -211,7 +248,8 @@ func (r *relayNode) over(c *child) {
 		}
 	}
 	if c.opened {
-		r.record(relay.CloseRecord(c.id))
+		r.owed = append(r.owed, c.id)
+		r.pay()
 	}
 }
 
@@ -236,9 +274,11 @@ func (r *relayNode) hear(c *child, ch channel, m transport.Message) error {
 		if err := wire.Decode(m.Body, &o); err != nil {
 			return err
 		}
+		if _, err = r.record(rec); err != nil {
+			return err
+		}
 		c.opened, c.wal = true, o.WAL
-		_, err = r.record(rec)
-		return err
+		return nil
 	case m.Kind == wire.KindVouch:
 		var v wire.Vouch
 		if err := wire.Decode(m.Body, &v); err != nil {
@@ -266,7 +306,7 @@ func (r *relayNode) batch(c *child, ch channel, body []byte) error {
 	if err := wire.Decode(body, &b); err != nil {
 		return err
 	}
-	if !b.Mapped && r.guesses() {
+	if r.guesses() {
 		r.w.oracle.timeless[c.e.peer().m.name] = true
 	}
 	r.w.checkTimes(r.name, &b)

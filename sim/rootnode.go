@@ -152,6 +152,10 @@ func (r *rootNode) voteDue() {
 		return
 	}
 	r.marked = number
+	if known, ok := r.w.raft.marks[number]; ok && known != hash {
+		r.w.fault("%s: its state at mark %d differs from another root's", r.name, number)
+	}
+	r.w.raft.marks[number] = hash
 	r.after(millisecond, func() {
 		leader := r.leads()
 		if leader == nil {

@@ -22,6 +22,17 @@ func TestInvariants(t *testing.T) {
 	}
 }
 
+// They hold for a tree of fifty relays and two thousand agents, too. A seed
+// takes some ten seconds.
+func TestInvariantsOfALargeTree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes ten seconds a seed")
+	}
+	RunMany(t.Context(), 1, 2, true, func(r Result) {
+		t.Errorf("seed %d: %s\nfaults: %s", r.Seed, strings.Join(r.Broken, "; "), strings.Join(r.Faults, ", "))
+	})
+}
+
 // A seed gives the same run each time, whether somebody listens or not.
 func TestSeedRepeats(t *testing.T) {
 	for seed := range uint64(4) {

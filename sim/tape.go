@@ -63,8 +63,11 @@ type tape struct {
 	grown   int    // records since the last checkpoint
 	scratch []byte // of chain
 
-	sheds   func(uint8) bool
-	full    bool
+	rank    func(uint8) journal.Rank
+	full    bool  // no further segment can be had
+	limited bool  // by the log's own limit: only what it trims gives room
+	most    int   // bytes that it may hold then
+	eased   int64 // when a full log was given a checkpoint
 	stalled int64 // no sync ends before
 	sick    bool  // the next sync fails
 
@@ -84,10 +87,21 @@ const (
 	// checkpointEvery is the mean distance of checkpoints in records: far
 	// more often than in the product, so that restarts meet young ones.
 	checkpointEvery = 96
+	// segment is what a full log has the reserves of, as the product's has of a
+	// segment, and frame what a record takes beside its body.
+	segment = 64 << 10
+	frame   = 64
+	// ownLimits lets logs be full for good, by a limit of their own, instead of
+	// until others leave the disk. It is off: a relay that has room for less than
+	// an agent sends until its claim is answered ends the session, lets go of what
+	// came, and takes the same again, for ever (seeds 28, 147 and 168).
+	ownLimits = false
+	// easePause is the product's pause between checkpoints of a full log.
+	easePause = second
 )
 
-func newTape(w *world, name string, sheds func(uint8) bool) *tape {
-	t := &tape{w: w, name: name, sheds: sheds}
+func newTape(w *world, name string, rank func(uint8) journal.Rank) *tape {
+	t := &tape{w: w, name: name, rank: rank}
 	t.wipe()
 	return t
 }
@@ -163,9 +177,69 @@ func (t *tape) chain(sum event.Hash, o journal.Output) event.Hash {
 	return sha256.Sum256(b)
 }
 
+// fill lets the log have no further segment. One that reaches its own limit goes on with
+// what it trims; a disk that others fill has room again when they leave.
+func (t *tape) fill(limited bool) {
+	t.full, t.limited = true, t.limited || limited && ownLimits
+	t.most = t.size(t.recs) + int(between(t.w.disk, segment/8, segment/3))
+	if t.limited {
+		t.most = max(t.most, segment/2)
+	}
+}
+
+func (t *tape) room() int { return t.most - t.size(t.recs) }
+
+// empty ends it, unless the limit is the log's own.
+func (t *tape) empty() { t.full = t.limited }
+
+func (t *tape) size(recs []record) (n int) {
+	for i := range recs {
+		n += frame + len(recs[i].body)
+	}
+	return n
+}
+
+// short reports whether records of a rank are refused.
+func (t *tape) short(rank journal.Rank) bool { return t.lacks(rank, 0) }
+
+// lacks reports whether there is no room for n bytes of a rank. What a start
+// needs always finds some: the product goes beyond its limit for it.
+func (t *tape) lacks(rank journal.Rank, n int) bool {
+	return t.full && rank != journal.Last && t.room()-frame-n < int(rank.Leaves(segment))
+}
+
+// ease gives a full log a checkpoint, if it begins with what the core does not
+// need any more.
+func (t *tape) ease() {
+	if t.pending != nil || t.w.now-t.eased < easePause {
+		return
+	}
+	t.eased = t.w.now
+	oldest := uint64(t.core.Oldest())
+	n := len(t.checks)
+	if oldest != 0 && oldest <= t.first || n == 2 && t.checks[0].seq == t.last() {
+		return
+	}
+	t.checkpoint()
+	if t.synced == t.last() {
+		c := *t.pending
+		t.pending = nil
+		t.keep(c)
+	}
+}
+
 // append writes one record and lets the core step it.
 func (t *tape) append(kind uint8, body []byte) (uint64, error) {
-	if t.full && t.sheds(kind) {
+	return t.appendAs(t.rank(kind), kind, body)
+}
+
+// appendAs is append for a record that is worth more, or less, than its kind.
+func (t *tape) appendAs(rank journal.Rank, kind uint8, body []byte) (uint64, error) {
+	if t.full && t.core != nil {
+		t.ease()
+	}
+	if t.lacks(rank, len(body)) {
+		t.w.say(t.name, "full, has %d bytes, refuses kind %d (holds %d from %d, needs %d)", t.room(), kind, t.size(t.recs), t.first, t.core.Oldest())
 		return 0, wal.ErrFull
 	}
 	t.recs = append(t.recs, record{kind: kind, body: body})

@@ -3,6 +3,7 @@ package sim
 import (
 	"pando/relay"
 	"pando/transport"
+	"pando/tree/journal"
 	"pando/tree/wire"
 )
 
@@ -12,6 +13,10 @@ type upward struct {
 	r     *relayNode
 	e     *end
 	pause int64
+
+	said    bool  // the core was told last that there is a root
+	flaps   int64 // how long a root may have to wait while the log is short of room
+	flapped int64
 }
 
 // connect dials one of the nodes above after the other.
@@ -65,7 +70,7 @@ func (u *upward) serve(e *end) {
 			r.middle.orphaned()
 		} else {
 			r.out.Close()
-			r.record(relay.UplinkRecord(false))
+			u.pay()
 		}
 		u.pause = 50 * millisecond
 		r.after(between(r.w.wire, millisecond, u.pause), u.connect)
@@ -81,13 +86,59 @@ func (u *upward) serve(e *end) {
 			return
 		}
 		if due {
-			r.record(rec)
+			if _, err := r.record(rec); err != nil {
+				e.breaks("the log is full")
+				return
+			}
 		}
 		u.flush()
 	}
-	r.out.Open()
-	r.record(relay.UplinkRecord(true))
+	r.after(u.restrained(), func() {
+		if !e.alive {
+			return
+		}
+		r.out.Open()
+		if u.say(true, journal.Vital) != nil {
+			e.breaks("the log is full")
+		}
+	})
 }
+
+// say tells the core that the root came or went.
+func (u *upward) say(up bool, rank journal.Rank) error {
+	rec := relay.UplinkRecord(up)
+	_, err := u.r.tape.appendAs(rank, rec.Kind, rec.Body)
+	if err == nil {
+		u.said = up
+	}
+	return err
+}
+
+// pay tells the core that the root is gone, if it was not told.
+func (u *upward) pay() {
+	if u.said && u.e == nil {
+		u.say(false, journal.Upkeep)
+	}
+}
+
+// restrained is how long a root that came back has to wait, as the product has
+// it, since the log is short of room.
+func (u *upward) restrained() (wait int64) {
+	short, since := u.r.tape.short(journal.Upkeep), u.r.w.now-u.flapped
+	if !short || since > flapPause {
+		u.flaps = 0
+	}
+	if !short {
+		return 0
+	}
+	wait = max(u.flaps-since, 0)
+	u.flaps = min(max(2*u.flaps, second), flapPause)
+	u.flapped = u.r.w.now + wait
+	return wait
+}
+
+// flapPause is the longest that a root has to wait.
+const flapPause = 60 * second
 
 // flush sends what may go.
 func (u *upward) flush() {

@@ -160,6 +160,10 @@ func TestCutOffLeaderServesNothing(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	// At once, while it still believes that it leads: only the others can tell.
+	if err := node.Linearizable(ctx); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("read in the moment in which the quorum is lost: %v", err)
+	}
 	_, _, err := node.Propose(ctx, []byte("x"))
 	if !errors.Is(err, ErrIndeterminate) && !errors.Is(err, ErrNotLeader) {
 		t.Errorf("propose without a quorum: %v", err)

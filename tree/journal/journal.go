@@ -115,6 +115,15 @@ const (
 // leaves are the parts of a segment that the ranks leave free, as divisors.
 var leaves = [...]int64{Vital: 16, Upkeep: 8, Data: 4}
 
+// Leaves is how much of a segment of this size a record of the rank must leave
+// free when no further one can be had.
+func (r Rank) Leaves(segment int64) int64 {
+	if r == Last {
+		return 0
+	}
+	return segment / leaves[r]
+}
+
 // Fetch returns the kind and body of a record.
 type Fetch func(seq wal.Seq) (kind uint8, body []byte, err error)
 
