@@ -32,6 +32,7 @@ type source struct {
 	known  bool             // idle is
 	caught bool
 	asOf   int64
+	lost   []input.Item // of a listener: the last that found no room, while there is none
 }
 
 // position is where a file is read up to; offsets count lines.
@@ -108,11 +109,12 @@ func (s *source) again(now int64) {
 // listen takes the next message of a network when it comes.
 func (s *source) listen() {
 	now := s.a.w.elapsed()
-	s.caught, s.asOf = true, s.a.clock.mono()
+	s.unblock()
 	for s.next < len(s.plan.lines) && s.line(s.plan.lines[s.next]).at <= now {
-		it := s.item(s.plan.lines[s.next], s.asOf)
+		it := s.item(s.plan.lines[s.next], s.a.clock.mono())
 		s.next++
 		if s.a.gather.Crowded([]input.Item{it}) {
+			s.caught, s.lost = false, []input.Item{it}
 			continue // the kernel drops it: it was never accepted
 		}
 		s.a.put([]input.Item{it})
@@ -120,6 +122,15 @@ func (s *source) listen() {
 	if s.next < len(s.plan.lines) {
 		s.a.after(s.line(s.plan.lines[s.next]).at-now, s.listen)
 	}
+}
+
+// unblock takes note of when a listener reads all that comes: not while what it
+// has in its hands finds no room.
+func (s *source) unblock() {
+	if s.lost != nil && s.a.gather.Crowded(s.lost) {
+		return
+	}
+	s.caught, s.lost, s.asOf = true, nil, s.a.clock.mono()
 }
 
 // item makes an event of a line that is handed on now.
@@ -144,7 +155,7 @@ func (s *source) item(id int, mono int64) input.Item {
 // status is the source's word for heartbeats.
 func (s *source) status() input.Status {
 	if !s.plan.file {
-		s.asOf = s.a.clock.mono()
+		s.unblock()
 	}
 	st := input.Status{Source: s.plan.name, Readable: true, CaughtUp: s.caught, AsOf: s.asOf}
 	if s.plan.file {

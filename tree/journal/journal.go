@@ -33,6 +33,7 @@ const (
 )
 
 const (
+	// stateFormat also rises when a core lays its state out anew.
 	stateFormat = 1
 	// HashEvery is the number of records between two output hashes: a
 	// difference is pinned down to so many records.
