@@ -111,7 +111,7 @@ func unpack(body []byte) *unpacked {
 		return x
 	}
 	a := arrivals.Get().(*arrived)
-	if x.bad = a.decoder.Decode(x.Batch.Bytes, &a.batch); x.bad != nil {
+	if x.bad = a.batch.Decode(x.Batch.Bytes); x.bad != nil {
 		a.free()
 		return x
 	}

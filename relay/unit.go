@@ -50,26 +50,20 @@ type unit struct {
 // place names one file of one source.
 type place struct{ source, file string }
 
-// arrived is a batch that waits for its agent's disk. Its memory is used again:
-// whoever has stepped or folded it lets it go by [arrived.free], and nobody keeps
-// pointers into it.
+// arrived is a batch that waits for its agent's disk, with all that can be
+// worked out of it alone. Its memory is used again: whoever has stepped or folded
+// it lets it go by [arrived.free], and nobody keeps pointers into it.
 type arrived struct {
-	batch   event.Batch
-	m       clock.Mapping
-	at      int64
-	times   []timed // of the events
-	decoder event.Decoder
+	batch  event.Columns
+	m      clock.Mapping
+	at     int64
+	points []int64 // best single times of the events in root time
+	sums   stream.Combined
 }
 
 var arrivals = sync.Pool{New: func() any { return new(arrived) }}
 
 func (a *arrived) free() { arrivals.Put(a) }
-
-// timed is an event's place in root time; see [event.Event.Time].
-type timed struct {
-	interval clock.Interval
-	point    int64
-}
 
 func newUnit(id event.Unit) *unit {
 	return &unit{id: id, intake: custody.Intake{EndOK: true}, fold: stream.NewFold(stream.DefaultLimits()),
@@ -101,11 +95,11 @@ const maxWaiting = 16384
 
 // keep remembers a decoded batch until it is stepped.
 func (u *unit) keep(at wal.Seq, a *arrived) {
-	if len(u.fresh) > 0 && u.waiting+len(a.batch.Events) > maxWaiting {
+	if len(u.fresh) > 0 && u.waiting+a.batch.Count > maxWaiting {
 		return
 	}
 	u.fresh[uint64(at)] = a
-	u.waiting += len(a.batch.Events)
+	u.waiting += a.batch.Count
 }
 
 // place places the events of an arrival in root time. An agent
@@ -116,7 +110,7 @@ func (u *unit) keep(at wal.Seq, a *arrived) {
 // now.
 func (a *arrived) place(by *arrival) {
 	b, m := &a.batch, &by.Batch.Map
-	last := b.Events[len(b.Events)-1].Stamp.Hi
+	last := b.Hi[b.Count-1]
 	a.at = by.At
 	switch {
 	case by.Batch.Mapped && m.Boot == b.Boot:
@@ -125,14 +119,15 @@ func (a *arrived) place(by *arrival) {
 		a.m = clock.Mapping{Boot: b.Boot, Offset: by.At - m.At, Bound: unmappedBound, At: m.At}
 	default:
 		a.m = clock.Mapping{Boot: b.Boot, Offset: by.At - last, Bound: unmappedBound, At: last}
-		for i := range b.Events {
-			b.Events[i].Flags |= event.Backlog
+		for i := range b.Flags {
+			b.Flags[i] |= event.Backlog
 		}
 	}
-	a.times = slices.Grow(a.times[:0], len(b.Events))[:len(b.Events)]
-	for i := range b.Events {
-		a.times[i].interval, a.times[i].point = b.Events[i].Time(a.m)
+	a.points = slices.Grow(a.points[:0], b.Count)[:b.Count]
+	for i, point := range b.Point {
+		a.points[i] = a.m.Point(point)
 	}
+	a.sums.Combine(b, a.points)
 }
 
 // refold makes the next section start from the log again, after the cut
@@ -191,7 +186,7 @@ func (c *core) advance(u *unit) {
 			u.add(s, a)
 		}
 		if u.fresh[s.Pos] != nil {
-			u.waiting -= len(a.batch.Events)
+			u.waiting -= a.batch.Count
 			delete(u.fresh, s.Pos)
 		}
 		a.free()
@@ -234,7 +229,7 @@ func (u *unit) room() bool {
 }
 
 func (u *unit) add(s custody.Span, a *arrived) {
-	replayable := map[string]bool{}
+	again := map[string]bool{} // sources that the agent reads again under the new WAL id
 	for _, p := range a.batch.Positions {
 		at := place{p.Source, p.File}
 		old, known := u.positions[at]
@@ -244,18 +239,23 @@ func (u *unit) add(s custody.Span, a *arrived) {
 		if p.Offset >= old.Offset {
 			u.positions[at] = p // one that a restarted agent reads again says less
 		}
-		replayable[p.SourceName()] = p.Replayable
+		if u.intake.Closed {
+			again[p.SourceName()] = p.Replayable
+		}
 	}
-	for i := range a.batch.Events {
-		e := &a.batch.Events[i]
-		if u.intake.Closed && replayable[e.Source] {
-			continue // its agent reads it again under the new WAL id
+	skip := func(source string) bool { return again[source] }
+	u.fold.Add(&a.sums, skip)
+	var e event.Event
+	for _, i := range a.sums.Rest {
+		a.batch.Event(int(i), &e)
+		switch {
+		case skip(e.Source):
+		case e.Kind == event.Loss:
+			when, _ := e.Time(a.m)
+			u.fold.Lose(&e, when)
+		default:
+			u.fold.Beat()
 		}
-		if e.Kind == event.Loss {
-			u.fold.Lose(e, a.times[i].interval)
-			continue
-		}
-		u.fold.Add(e, a.times[i].point)
 	}
 	u.folded = s.Last
 	u.spans++
@@ -263,26 +263,28 @@ func (u *unit) add(s custody.Span, a *arrived) {
 
 // observe shows a batch to the detectors.
 func (c *core) observe(u *unit, a *arrived) {
-	u.stepped += uint64(len(a.batch.Events))
-	for i := range a.batch.Events {
-		e := &a.batch.Events[i]
-		point := a.times[i].point
+	u.stepped += uint64(a.batch.Count)
+	var e event.Event
+	for i := range a.batch.Count {
+		a.batch.Event(i, &e)
+		point := a.points[i]
 		if e.Kind == event.Heartbeat {
-			c.report(c.engine.Heartbeat(u.id, e, a.m.Root(e.Stamp.Hi).Lo))
+			c.report(c.engine.Heartbeat(u.id, &e, a.m.Root(e.Stamp.Hi).Lo))
 			continue
 		}
 		u.urgent = true
 		if c.seen != nil {
-			c.seen(u.id, e, point)
+			c.seen(u.id, &e, point)
 		}
 		if e.Kind == event.Loss {
-			c.engine.Lost(u.id, e)
+			c.engine.Lost(u.id, &e)
 			continue
 		}
 		if e.Peer != "" && !c.up {
 			c.local.graph.AddEdge(e.Entity, e.Peer, min(point, c.now)) // no section will tell for now
 		}
-		c.report(c.engine.Observe(u.id, e, a.times[i].interval, point, a.at))
+		interval, _ := e.Time(a.m)
+		c.report(c.engine.Observe(u.id, &e, interval, point, a.at))
 	}
 }
 
