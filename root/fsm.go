@@ -3,6 +3,7 @@
 package root
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -50,6 +51,7 @@ type FSM struct {
 
 	mu     sync.Mutex
 	state  *state
+	whole  uint64        // all commands of the entries up to this index are applied
 	frozen *view         // of the present state, or nil; made on demand
 	moved  chan struct{} // closed when the state moves on; nil if nobody waits
 }
@@ -103,6 +105,9 @@ func (f *FSM) Apply(at consensus.At, cmd []byte) (any, error) {
 	w.String(res.fault)
 	appendChanges(w, changes)
 	s.output = sha256.Sum256(w.Bytes())
+	if at.Item == at.Items-1 {
+		f.whole = at.Index
+	}
 	if f.hooks.Changed != nil {
 		for i := range changes {
 			f.hooks.Changed(&changes[i])
@@ -232,10 +237,33 @@ func (f *FSM) viewLocked() *view {
 func (f *FSM) next() (*view, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.viewLocked(), f.movedLocked()
+}
+
+func (f *FSM) movedLocked() <-chan struct{} {
 	if f.moved == nil {
 		f.moved = make(chan struct{})
 	}
-	return f.viewLocked(), f.moved
+	return f.moved
+}
+
+// await returns a state once it holds the effect of every command of the entries
+// up to index: that of a state may be of an entry half of which is applied.
+func (f *FSM) await(ctx context.Context, index uint64) (*view, error) {
+	for {
+		f.mu.Lock()
+		if f.whole >= index {
+			defer f.mu.Unlock()
+			return f.viewLocked(), nil
+		}
+		moved := f.movedLocked()
+		f.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // Freeze implements [consensus.FSM].
@@ -249,7 +277,7 @@ func (f *FSM) Restore(r io.Reader) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.state, f.frozen = s, nil
+	f.state, f.frozen, f.whole = s, nil, s.index
 	f.booked()
 	if f.moved != nil {
 		close(f.moved)

@@ -72,17 +72,7 @@ func (r *Root) read(ctx context.Context, stale bool) (*view, error) {
 	if err != nil {
 		return nil, fmt.Errorf("linearizable read, leader %q: %w", r.Leader(), err)
 	}
-	for {
-		v, moved := r.fsm.next()
-		if v.index >= index {
-			return v, nil
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
+	return r.fsm.await(ctx, index)
 }
 
 // readIndex asks the leader, here or elsewhere, to confirm that it leads, and
