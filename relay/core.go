@@ -98,9 +98,9 @@ type core struct {
 	flights  flights
 
 	say func(journal.Output)
-	// seen is told every stepped event, for people who watch; it must not
+	// seen is told every stepped batch, for people who watch; it must not
 	// change anything here. Nil outside a running relay.
-	seen func(u event.Unit, e *event.Event, point int64)
+	seen func(b *event.Columns, points []int64)
 	// found is told every finding, likewise.
 	found func(f *anomaly.Finding)
 	// lost is told every finding that the root will not have, likewise, and

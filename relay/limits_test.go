@@ -268,7 +268,11 @@ func TestSettledEventsAreSeenOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b, a := connected(t, func(a *fakeAgent) { a.write(t, event.Bulk, 3, true) })
 			seen := map[uint64]int{}
-			b.core.seen = func(_ event.Unit, e *event.Event, _ int64) { seen[e.Seq]++ }
+			b.core.seen = func(b *event.Columns, _ []int64) {
+				for i := range b.Count {
+					seen[b.First+uint64(i)]++
+				}
+			}
 			b.tick(1e9)
 			at := len(b.log)
 			b.sendAll(a, event.Bulk)

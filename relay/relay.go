@@ -309,11 +309,20 @@ func (r *Relay) now() int64 {
 
 // seen is the core's window for people who watch. It is called for every
 // event, under the journal's lock.
-func (r *Relay) seen(u event.Unit, e *event.Event, point int64) {
-	r.count.events.Inc()
-	if r.tap.Watched() {
-		r.tap.Publish(tap.Event(r.name, u, e, point))
+func (r *Relay) seen(b *event.Columns, points []int64) {
+	watched, n := r.tap.Watched(), 0
+	for i, kind := range b.Kind {
+		if kind == event.Heartbeat {
+			continue
+		}
+		n++
+		if watched {
+			var e event.Event
+			b.Event(i, &e)
+			r.tap.Publish(tap.Event(r.name, b.Unit, &e, points[i]))
+		}
 	}
+	r.count.events.Add(float64(n))
 }
 
 func (r *Relay) found(f *anomaly.Finding) {

@@ -368,8 +368,7 @@ func (l *lowerRelay) ended() error {
 func (l *lowerRelay) section(from, to uint64, n int) []byte {
 	fold := stream.NewFold(stream.DefaultLimits())
 	for i := 0; i*100 < n; i++ {
-		row := stream.Row{Pane: stream.PaneOf(1e9), Series: stream.Series{Entity: fmt.Sprintf("%0100d", i), Signal: "s"}, Count: 1}
-		fold.Merge(stream.Rows{Rows: []stream.Row{row}, Events: 1})
+		fold.Merge(stream.RowsOf(&event.Event{Seq: from, Entity: fmt.Sprintf("%0100d", i), Signal: "s"}, 1e9))
 	}
 	return wire.EncodeSection(&wire.Section{Head: custody.Head{Unit: event.Unit{Origin: l.name + "-agent", WAL: 1}, Relay: l.name, From: from, To: to}, Rows: fold.Take()})
 }

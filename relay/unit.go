@@ -11,6 +11,7 @@ import (
 	"pando/event/clock"
 	"pando/internal/pack"
 	"pando/stream"
+	"pando/stream/anomaly"
 	"pando/tree/custody"
 	"pando/tree/journal"
 	"pando/tree/wire"
@@ -59,6 +60,7 @@ type arrived struct {
 	at     int64
 	points []int64 // best single times of the events in root time
 	sums   stream.Combined
+	seen   anomaly.Arrival
 }
 
 var arrivals = sync.Pool{New: func() any { return new(arrived) }}
@@ -263,28 +265,33 @@ func (u *unit) add(s custody.Span, a *arrived) {
 
 // observe shows a batch to the detectors.
 func (c *core) observe(u *unit, a *arrived) {
-	u.stepped += uint64(a.batch.Count)
+	b := &a.batch
+	u.stepped += uint64(b.Count)
+	u.urgent = u.urgent || len(a.sums.Rest) < b.Count || slices.Contains(b.Kind, event.Loss)
+	if c.seen != nil {
+		c.seen(b, a.points)
+	}
+	a.seen.Reset(u.id, b, &a.sums, a.points, a.m, a.at)
 	var e event.Event
-	for i := range a.batch.Count {
-		a.batch.Event(i, &e)
-		point := a.points[i]
-		if e.Kind == event.Heartbeat {
+	for i, kind := range b.Kind {
+		switch kind {
+		case event.Heartbeat:
+			b.Event(i, &e)
 			c.report(c.engine.Heartbeat(u.id, &e, a.m.Root(e.Stamp.Hi).Lo))
 			continue
-		}
-		u.urgent = true
-		if c.seen != nil {
-			c.seen(u.id, &e, point)
-		}
-		if e.Kind == event.Loss {
+		case event.Loss:
+			b.Event(i, &e)
 			c.engine.Lost(u.id, &e)
 			continue
 		}
-		if e.Peer != "" && !c.up {
-			c.local.graph.AddEdge(e.Entity, e.Peer, min(point, c.now)) // no section will tell for now
+		if !c.up {
+			if peer := b.Peer.At(i); peer != "" {
+				c.local.graph.AddEdge(b.Entity.At(i), peer, min(a.points[i], c.now)) // no section will tell for now
+			}
 		}
-		interval, _ := e.Time(a.m)
-		c.report(c.engine.Observe(u.id, &e, interval, point, a.at))
+		if fs := c.engine.Observe(&a.seen, i); fs != nil {
+			c.report(fs)
+		}
 	}
 }
 

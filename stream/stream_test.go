@@ -140,6 +140,37 @@ func TestFoldAddsUp(t *testing.T) {
 	}
 }
 
+// TestBatchesCountAsTheirEvents compares what batches add up to with what each
+// event counts for, with and without room, however many things they name.
+func TestBatchesCountAsTheirEvents(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		events, points := traffic(r, 1+r.IntN(400))
+		if seed%3 == 0 { // more names than a grid is made for
+			for i := range events {
+				events[i].Source, events[i].Signal = fmt.Sprint(r.IntN(300)), fmt.Sprint(r.IntN(300))
+			}
+		}
+		limits := DefaultLimits()
+		if seed%2 == 0 {
+			limits = Limits{Series: 1 + r.IntN(8), Rows: 1 + r.IntN(16), Edges: 1 + r.IntN(8)}
+		}
+		one := NewFold(limits)
+		for i := range events {
+			if e := &events[i]; e.Kind == event.Loss {
+				one.Lose(e, clock.Interval{Lo: points[i] - 5, Hi: points[i]})
+			} else {
+				one.Merge(RowsOf(e, points[i]))
+			}
+		}
+		want, got := one.Take(), foldOf(events, points, limits)
+		// Of the events that found no room a merge knows only their rows'.
+		if want.Folded = got.Folded; !bytes.Equal(rowBytes(got), rowBytes(want)) {
+			t.Fatalf("seed %d: %+v\nwant %+v", seed, got, want)
+		}
+	}
+}
+
 // TestAnyOrderAnyGrouping folds the same events whole, shuffled, and in parts
 // that are merged by either way in another order.
 func TestAnyOrderAnyGrouping(t *testing.T) {
