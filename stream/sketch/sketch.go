@@ -76,7 +76,7 @@ func (s *Sketch) Add(v float64) {
 	// A value of the other sign, or zero, shifts to a number outside the window.
 	if s.min <= v && v <= s.max {
 		b := &s.pos
-		if i := math.Float64bits(v)>>s.shift() - uint64(b.base); b.window && i < uint64(len(b.counts)) {
+		if i := math.Float64bits(v)>>(s.shift()&63) - uint64(b.base); b.window && i < uint64(len(b.counts)) {
 			if c := b.counts[i]; c-1 < maxCount-1 { // neither unused nor full
 				b.counts[i] = c + 1
 				s.count++
