@@ -21,50 +21,57 @@ type cell struct {
 	count    uint64
 	unsummed uint64 // whose value is no number within ±2^63: in nothing but count
 	sum      exact.Sum
-	min, max float64 // of the summed; without any, +Inf and -Inf
-	dirty    bool    // changed since the results that it is in were told
-	held     int     // while it is spare: the weight that its memory is for
+	min, max float64  // of the summed; without any, +Inf and -Inf
+	details  *details // nil where the definition asks for none
+	dirty    bool     // changed since the results that it is in were told
+}
 
-	sketch   *sketch.Sketch // nil where no quantiles are asked for
-	distinct []Distinct     // of the fields of the definition
+// details are the costly parts of a cell.
+type details struct {
+	sketched bool // quantiles are asked for
+	sketch   sketch.Sketch
+	distinct []Distinct // of the fields of the definition
 	top      []*Top
+	held     int // while the cell is spare: the weight that its memory is for
 }
 
 func newCell(def *Window) *cell {
 	c := &cell{}
-	if len(def.Quantiles) > 0 {
-		c.sketch = new(sketch.Sketch)
-	}
-	c.distinct = make([]Distinct, len(def.Distinct))
-	for _, t := range def.Top {
-		c.top = append(c.top, NewTop(t.K))
+	if def.detailed() {
+		c.details = &details{sketched: len(def.Quantiles) > 0, distinct: make([]Distinct, len(def.Distinct))}
+		for _, t := range def.Top {
+			c.details.top = append(c.details.top, NewTop(t.K))
+		}
 	}
 	c.reset()
 	return c
 }
 
+// detailed reports whether there is more to a cell than counts, sums and extremes.
+func (w *Window) detailed() bool { return len(w.Quantiles)+len(w.Distinct)+len(w.Top) > 0 }
+
 // reset empties the cell for another slice and keeps its memory.
 func (c *cell) reset() {
-	c.count, c.unsummed, c.sum, c.dirty = 0, 0, exact.Sum{}, false
-	c.min, c.max = math.Inf(1), math.Inf(-1)
-	if c.sketch != nil {
-		c.sketch.Reset()
-	}
-	for i := range c.distinct {
-		c.distinct[i].reset()
-	}
-	for _, t := range c.top {
-		t.reset()
+	*c = cell{min: math.Inf(1), max: math.Inf(-1), details: c.details}
+	if d := c.details; d != nil {
+		d.sketch.Reset()
+		for i := range d.distinct {
+			d.distinct[i].reset()
+		}
+		for _, t := range d.top {
+			t.reset()
+		}
 	}
 }
 
-// add takes an event in, but for its details.
-func (c *cell) add(e *event.Event) {
+// add takes an event in, but for its details, and reports whether its value is
+// summed.
+func (c *cell) add(e *event.Event) bool {
 	c.count++
 	v, ok := exact.FromFloat(e.Value)
 	if !ok {
 		c.unsummed++
-		return
+		return false
 	}
 	c.sum = c.sum.Add(v)
 	value := e.Value + 0 // of the two zeros the positive one
@@ -74,34 +81,29 @@ func (c *cell) add(e *event.Event) {
 	if value > c.max {
 		c.max = value
 	}
+	return true
 }
 
-// detailed reports whether there is more to a cell than add counts.
-func (w *Window) detailed() bool { return len(w.Quantiles)+len(w.Distinct)+len(w.Top) > 0 }
-
-// detail takes in what add does not, and returns by how much heavier it made
-// the cell.
-func (c *cell) detail(def *Window, e *event.Event) int {
+// add takes an event in, and returns by how much heavier that made the details.
+func (d *details) add(def *Window, e *event.Event, summed bool) int {
 	grown := 0
-	if c.sketch != nil {
-		if _, ok := exact.FromFloat(e.Value); ok {
-			before := c.sketch.Buckets()
-			c.sketch.Add(e.Value)
-			grown += c.sketch.Buckets() - before
-		}
+	if d.sketched && summed {
+		before := d.sketch.Buckets()
+		d.sketch.Add(e.Value)
+		grown += d.sketch.Buckets() - before
 	}
 	for i, f := range def.Distinct {
 		if v := f.value(e); v != "" {
-			before := c.distinct[i].weight()
-			c.distinct[i].Add(v)
-			grown += c.distinct[i].weight() - before
+			before := d.distinct[i].weight()
+			d.distinct[i].Add(v)
+			grown += d.distinct[i].weight() - before
 		}
 	}
 	for i, t := range def.Top {
 		if v := t.Of.value(e); v != "" {
-			before := c.top[i].weight()
-			c.top[i].Add(v)
-			grown += c.top[i].weight() - before
+			before := d.top[i].weight()
+			d.top[i].Add(v)
+			grown += d.top[i].weight() - before
 		}
 	}
 	return grown
@@ -110,14 +112,14 @@ func (c *cell) detail(def *Window, e *event.Event) int {
 // weight is what the details take of memory, in units of weightBytes. It
 // follows from the state, not from how it came to be.
 func (c *cell) weight() int {
-	n := 0
-	if c.sketch != nil {
-		n += c.sketch.Buckets()
+	if c.details == nil {
+		return 0
 	}
-	for i := range c.distinct {
-		n += c.distinct[i].weight()
+	n := c.details.sketch.Buckets()
+	for i := range c.details.distinct {
+		n += c.details.distinct[i].weight()
 	}
-	for _, t := range c.top {
+	for _, t := range c.details.top {
 		n += t.weight()
 	}
 	return n
@@ -129,14 +131,15 @@ func (c *cell) merge(o *cell) {
 	c.unsummed += o.unsummed
 	c.sum = c.sum.Add(o.sum)
 	c.min, c.max = min(c.min, o.min), max(c.max, o.max)
-	if c.sketch != nil {
-		c.sketch.Merge(o.sketch)
+	if c.details == nil {
+		return
 	}
-	for i := range c.distinct {
-		c.distinct[i].Merge(&o.distinct[i])
+	c.details.sketch.Merge(&o.details.sketch)
+	for i := range c.details.distinct {
+		c.details.distinct[i].Merge(&o.details.distinct[i])
 	}
-	for i, t := range c.top {
-		t.Merge(o.top[i])
+	for i, t := range c.details.top {
+		t.Merge(o.details.top[i])
 	}
 }
 
@@ -149,13 +152,16 @@ func (c *cell) append(w *pack.Writer) {
 		w.Float(c.min)
 		w.Float(c.max)
 	}
-	if c.sketch != nil {
-		c.sketch.Append(w)
+	if c.details == nil {
+		return
 	}
-	for i := range c.distinct {
-		c.distinct[i].Append(w)
+	if c.details.sketched {
+		c.details.sketch.Append(w)
 	}
-	for _, t := range c.top {
+	for i := range c.details.distinct {
+		c.details.distinct[i].Append(w)
+	}
+	for _, t := range c.details.top {
 		t.Append(w)
 	}
 }
@@ -175,15 +181,18 @@ func (c *cell) read(r *pack.Reader) {
 	if r.Err() == nil && c.count == 0 {
 		r.Fail("count", errors.New("a cell without events"))
 	}
-	if c.sketch != nil {
-		*c.sketch = sketch.Read(r)
+	if c.details == nil {
+		return
 	}
-	for i := range c.distinct {
-		c.distinct[i] = ReadDistinct(r)
+	if c.details.sketched {
+		c.details.sketch = sketch.Read(r)
 	}
-	for i, t := range c.top {
-		c.top[i] = ReadTop(r)
-		if r.Err() == nil && c.top[i].k != t.k {
+	for i := range c.details.distinct {
+		c.details.distinct[i] = ReadDistinct(r)
+	}
+	for i, t := range c.details.top {
+		c.details.top[i] = ReadTop(r)
+		if r.Err() == nil && c.details.top[i].k != t.k {
 			r.Fail("top", errors.New("asked for another number of entries"))
 		}
 	}

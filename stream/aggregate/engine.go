@@ -37,7 +37,7 @@ const MaxSlices = 4096
 // of [stream.Other], and is counted.
 type Limits struct {
 	// Cells are those of all slices and groups, beside one for Other in each
-	// slice: about 250 bytes each, 400 with a sketch.
+	// slice: some 100 bytes each, 350 with details.
 	Cells int
 	// Weight is how many units of 64 bytes the sketches, distinct counts and
 	// frequent values may take together. Beyond, they take nothing in, while
@@ -45,7 +45,7 @@ type Limits struct {
 	Weight int
 }
 
-// DefaultLimits allow about 250 MB of cells and 256 MB of what is in them.
+// DefaultLimits allow 100 to 350 MB of cells and 256 MB of what is in them.
 func DefaultLimits() Limits { return Limits{Cells: 1 << 20, Weight: 1 << 22} }
 
 func (l Limits) validate() error {
@@ -146,15 +146,15 @@ func (e *Engine) Observe(unit event.Unit, ev *event.Event, point int64) {
 		} else if c = e.place(t, series, point); c == nil {
 			continue
 		}
-		c.add(ev)
-		if !w.detailed {
+		summed := c.add(ev)
+		if c.details == nil {
 			continue
 		}
 		if e.weight >= e.limits.Weight {
 			w.stats.Undetailed++
 			continue
 		}
-		e.weight += c.detail(&w.def, ev)
+		e.weight += c.details.add(&w.def, ev, summed)
 	}
 }
 
@@ -298,7 +298,7 @@ func (e *Engine) adopt(old []*window) {
 		w.since = max(e.began, e.latest+1) // what came before was not seen
 		for _, o := range old {
 			if o.def.Name == w.def.Name && o.def.shape() == w.def.shape() {
-				o.def, o.detailed = w.def, w.detailed
+				o.def = w.def
 				e.windows[i] = o
 				cells, weight := o.size()
 				e.cells += cells

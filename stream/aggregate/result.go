@@ -93,15 +93,15 @@ func (w *window) result(out []Result, last int64, g *group) []Result {
 		r.Min, r.Max = c.min, c.max
 	}
 	for _, q := range w.def.Quantiles {
-		if v, ok := c.sketch.Quantile(q); ok {
-			r.Quantiles = append(r.Quantiles, Quantile{Q: q, Value: v, RelativeError: c.sketch.RelativeError()})
+		if v, ok := c.details.sketch.Quantile(q); ok {
+			r.Quantiles = append(r.Quantiles, Quantile{Q: q, Value: v, RelativeError: c.details.sketch.RelativeError()})
 		}
 	}
 	for i, f := range w.def.Distinct {
-		r.Distinct = append(r.Distinct, Different{Of: f, Count: c.distinct[i].Count()})
+		r.Distinct = append(r.Distinct, Different{Of: f, Count: c.details.distinct[i].Count()})
 	}
 	for i, t := range w.def.Top {
-		r.Top = append(r.Top, Ranking{Of: t.Of, Entries: c.top[i].Entries()})
+		r.Top = append(r.Top, Ranking{Of: t.Of, Entries: c.details.top[i].Entries()})
 	}
 	return append(out, r)
 }

@@ -34,7 +34,7 @@ func (e *Engine) Snapshot(w *pack.Writer) {
 func (win *window) snapshot(w *pack.Writer) {
 	w.String(win.def.Name)
 	w.String(win.def.shape())
-	w.Bool(win.scratch.sketch != nil)
+	w.Bool(len(win.def.Quantiles) > 0)
 	w.Uint(uint64(len(win.def.Distinct)))
 	w.Array(len(win.def.Top))
 	for _, t := range win.def.Top {

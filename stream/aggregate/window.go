@@ -32,11 +32,10 @@ type window struct {
 	active, total int    // units at the last Advance
 
 	// Accelerators.
-	detailed bool
-	order    []*group // by key; nil when it must be made anew
-	spare    []*cell
-	held     int // weight of what the spare cells held, whose memory they keep
-	scratch  *cell
+	order   []*group // by key; nil when it must be made anew
+	spare   []*cell
+	held    int // weight of what the spare cells held, whose memory they keep
+	scratch *cell
 }
 
 // before is the number of a window before all others.
@@ -45,7 +44,7 @@ const before = math.MinInt64 / 2
 // Bounds of the cells that are kept for slices to come, and of the memory that
 // these keep: 64 MB.
 const (
-	maxSpare  = 1 << 16
+	maxSpare       = 1 << 16
 	maxSpareWeight = 1 << 20
 )
 
@@ -86,7 +85,7 @@ func newWindow(def Window) *window {
 		def: def, slide: int64(def.Slide), span: int64(def.Length / def.Slide),
 		mark: math.MinInt64, done: before, final: before,
 		groups: make(map[stream.Series]*group), revisions: make(map[int64]uint32),
-		detailed: def.detailed(), scratch: newCell(&def),
+		scratch: newCell(&def),
 	}
 	for lane := range event.Lane(event.Lanes) {
 		if def.Lanes == BothLanes || def.Lanes == CriticalLane && lane == event.Critical || def.Lanes == BulkLane && lane == event.Bulk {
@@ -157,8 +156,10 @@ func (w *window) open(g *group, at int, index int64) *cell {
 	var c *cell
 	if n := len(w.spare); n > 0 {
 		c, w.spare = w.spare[n-1], w.spare[:n-1]
-		w.held -= c.held
-		c.held = 0
+		if c.details != nil {
+			w.held -= c.details.held
+			c.details.held = 0
+		}
 	} else {
 		c = newCell(&w.def)
 	}
@@ -242,6 +243,7 @@ func (w *window) tell(out []Result) []Result {
 		if j = max(j, w.slices[at].index); j > done {
 			return out
 		}
+		out = slices.Grow(out, len(w.groups))
 		for _, g := range w.sorted() {
 			out = w.result(out, j, g)
 		}
@@ -289,8 +291,10 @@ func (w *window) retire(c *cell) int {
 	weight := c.weight()
 	if len(w.spare) < maxSpare && w.held+weight <= maxSpareWeight {
 		c.reset()
-		c.held = weight
-		w.held += weight
+		if c.details != nil {
+			c.details.held = weight
+			w.held += weight
+		}
 		w.spare = append(w.spare, c)
 	}
 	return weight
