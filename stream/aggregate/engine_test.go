@@ -233,7 +233,7 @@ func everything() Config {
 	return Config{Windows: []Window{
 		{Name: "tumbling", Length: 500 * time.Millisecond, Lateness: time.Minute, Quantiles: []float64{0.1, 0.5, 0.9}},
 		{Name: "sliding", By: ByEntity, Length: 2 * time.Second, Slide: 400 * time.Millisecond, Lateness: time.Minute, Distinct: []Field{"peer"}},
-		{Name: "pane", By: BySignal, Entity: "app/[0-3]", Length: 100 * time.Millisecond, Lateness: time.Minute},
+		{Name: "pane", By: BySignal, Entity: "app/1*", Length: 100 * time.Millisecond, Lateness: time.Minute},
 		{Name: "all", By: ByNone, Entity: "app/?", Length: time.Second, Slide: 100 * time.Millisecond, Lateness: time.Minute, Top: []TopOf{{"entity", 3}}},
 	}}
 }

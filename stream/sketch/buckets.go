@@ -6,19 +6,21 @@ import "slices"
 // smaller and faster for what is in it: a sorted list of the keys in use, or a
 // window of counters over a range of keys. The form never shows in a result.
 type buckets struct {
-	window bool
-	keys   []int32  // of a list, rising
-	counts []uint64 // beside keys, none of them 0; or from base on
+	counts []uint64 // of a window, from base on; of a list, beside keys and none of them 0
 	base   int32    // the window's first key, at least 1
-	used   int      // counts that are not 0
+	window bool
+	used   int     // counts that are not 0
+	keys   []int32 // of a list, rising
 }
 
-// A list becomes a window when it is long enough to search and at least half
-// of the range between its ends is in use, and a list again when less than about a
-// quarter is. So the counters of a window take at most about three times the
-// memory of a list, and a far outlier costs time, not memory.
+// A list becomes a window when it is long enough to search and at least a
+// quarter of the range between its ends is in use, and a list again when less
+// than about an eighth is. So a bucket takes at most 64 bytes, and a far outlier
+// costs time, not memory.
 const (
 	minWindow   = 32
+	enterWindow = 4
+	leaveWindow = 8
 	windowSlack = 64
 )
 
@@ -74,7 +76,7 @@ func (b *buckets) settle() {
 	}
 	base := b.keys[0]
 	span := int(b.keys[b.used-1]) - int(base) + 1
-	if span > 2*b.used {
+	if span > enterWindow*b.used {
 		return
 	}
 	b.counts = slices.Grow(b.counts, span-b.used)[:span]
@@ -96,7 +98,7 @@ func (b *buckets) widen(key int32) {
 	} else {
 		hi = int(key) + 1 + len(b.counts)/8
 	}
-	if key == 0 || hi-lo > 4*b.used+windowSlack {
+	if key == 0 || hi-lo > leaveWindow*b.used+windowSlack {
 		b.list()
 		return
 	}
