@@ -61,8 +61,8 @@ type TopOf struct {
 }
 
 // Window defines what is aggregated, over which spans of event time. Count,
-// sum, least and greatest value are always part of the result. Patterns match whole names as
-// [stream.Match] says; an empty one matches every name.
+// sum, least and greatest value are always part of the result. Patterns match
+// whole names as [stream.Match] says; an empty one matches every name.
 type Window struct {
 	Name   string `yaml:"name"`
 	Entity string `yaml:"entity"` // pattern
@@ -70,9 +70,9 @@ type Window struct {
 	Lanes  Lanes  `yaml:"lanes"`
 	By     By     `yaml:"by"`
 
-	// Length and Slide are whole panes of 100 ms. A window ends at each multiple
-	// of Slide, since 1970, and is Length long, a multiple of Slide. Without Slide it is
-	// tumbling: Slide is Length.
+	// Length and Slide are whole panes of 100 ms. A window ends at each
+	// multiple of Slide, since 1970, and is Length long, a multiple of Slide.
+	// Without Slide it is tumbling: Slide is Length.
 	Length time.Duration `yaml:"window"`
 	Slide  time.Duration `yaml:"slide"`
 

@@ -27,10 +27,11 @@ const (
 )
 
 // Distinct estimates how many different values there are, by HyperLogLog
-// (Flajolet et al. 2007) with the sparse representation of HyperLogLog++ (Heule, Nunkesser, Hall,
-// EDBT 2013) and the estimator of Ertl ("New cardinality estimation algorithms
-// for HyperLogLog sketches", 2017, algorithm 6). Up to 1,024 values the count is
-// practically exact; beyond, its standard error is 1.04/sqrt(4096) = 1.6 %.
+// (Flajolet et al. 2007) with the sparse representation of HyperLogLog++
+// (Heule, Nunkesser, Hall, EDBT 2013) and the estimator of Ertl ("New
+// cardinality estimation algorithms for HyperLogLog sketches", 2017, algorithm
+// 6). Up to 1,024 values the count is practically exact; beyond, its standard
+// error is 1.04/sqrt(4096) = 1.6 %.
 //
 // The state is integers and a function of the set of values alone: the sparse
 // form holds for each of 2^25 cells the highest rank seen, and gives way to the
@@ -140,17 +141,18 @@ func (d *Distinct) Count() uint64 {
 		histogram[rank]++
 	}
 	const m = registers
-	z := float64(m * tau(float64(m-histogram[maxRank])/m))
+	z := float64(m * tau(float64(float64(m-histogram[maxRank])/m)))
 	for k := maxRank - 1; k >= 1; k-- {
 		z = 0.5 * (z + float64(histogram[k]))
 	}
-	z += float64(m * sigma(float64(histogram[0])/m))
+	z += float64(m * sigma(float64(float64(histogram[0])/m)))
 	const alpha = 0.5 / math.Ln2
 	return uint64(math.Round(min(alpha*m*m/z, math.MaxInt64)))
 }
 
 // sigma and tau are Ertl's. Sums, products and roots are the same on every
-// machine; a product is converted before it is added, so that none is fused.
+// machine; a product, or a quotient that may become one, is converted before it
+// is added, so that none is fused.
 
 func sigma(x float64) float64 {
 	if x == 1 {

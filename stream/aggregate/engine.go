@@ -3,12 +3,13 @@
 // or signal, tumbling or sliding, as a configuration says. It is what a stream
 // processor's windows are, as one deterministic value that a relay steps.
 //
-// Events go into slices, aligned runs of panes as long as a window's slide. When
-// the watermark has passed the end of a window, the slices that it covers are merged and
-// its results are told. A late event changes its slice nevertheless, and the
-// results that it belongs to are told again with a higher revision, as long as
-// the window's lateness permits; what comes even later is counted. Everything but [Top] beyond what
-// it keeps is a function of the events, whatever their order.
+// Events go into slices, aligned runs of panes as long as a window's slide.
+// When the watermark has passed the end of a window, the slices that it covers
+// are merged and its results are told. A late event changes its slice
+// nevertheless, and the results that it belongs to are told again with a higher
+// revision, as long as the window's lateness permits; what comes even later is
+// counted. Everything but [Top] beyond what it keeps is a function of the
+// events, whatever their order.
 //
 // Telling a sliding window costs a merge for each of its slides and group: at
 // most [MaxSpan]. Keeping partial merges (two stacks) would make it two, but each
@@ -28,16 +29,16 @@ import (
 	"pando/stream"
 )
 
-// MaxSlices bounds the slices that a window has open or keeps. It keeps at most half as many
-// by its length and lateness, so its watermark may stay behind by as many
-// slides before events are refused.
+// MaxSlices bounds the slices that a window has open or keeps. It keeps at most
+// half as many by its length and lateness, so its watermark may stay behind by
+// as many slides before events are refused.
 const MaxSlices = 4096
 
 // Limits bound the state of an [Engine]. What no longer fits goes to the group
 // of [stream.Other], and is counted.
 type Limits struct {
 	// Cells are those of all slices and groups, beside one for Other in each
-	// slice: some 100 bytes each, 350 with details.
+	// slice: some 110 bytes each, 400 with details.
 	Cells int
 	// Weight is how many units of 64 bytes the sketches, distinct counts and
 	// frequent values may take together. Beyond, they take nothing in, while
@@ -45,7 +46,7 @@ type Limits struct {
 	Weight int
 }
 
-// DefaultLimits allow 100 to 350 MB of cells and 256 MB of what is in them.
+// DefaultLimits allow 110 to 400 MB of cells and 256 MB of what is in them.
 func DefaultLimits() Limits { return Limits{Cells: 1 << 20, Weight: 1 << 22} }
 
 func (l Limits) validate() error {
@@ -227,8 +228,7 @@ func (e *Engine) place(t *target, s stream.Series, point int64) *cell {
 	}
 	w.stats.Late++
 	if !c.dirty {
-		c.dirty = true
-		sl.late = append(sl.late, g)
+		w.changed(sl, g, c)
 	}
 	return c
 }
@@ -279,8 +279,8 @@ func (e *Engine) Advance(marks *stream.Watermarks) []Result {
 }
 
 // Reconfigure puts other windows in force. Those whose definition has the shape
-// that one of the same name had, go on from its state; new ones begin with a partial window.
-// After an error the engine is as before.
+// that one of the same name had, go on from its state; new ones begin with a
+// partial window. After an error the engine is as before.
 func (e *Engine) Reconfigure(cfg Config) error {
 	fresh, err := New(cfg, e.limits)
 	if err != nil {
@@ -303,6 +303,7 @@ func (e *Engine) adopt(old []*window) {
 				cells, weight := o.size()
 				e.cells += cells
 				e.weight += weight
+				break
 			}
 		}
 	}

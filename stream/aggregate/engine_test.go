@@ -228,7 +228,8 @@ func traffic(r *rand.Rand, n int) (events []event.Event, points []int64) {
 	return events, points
 }
 
-// everything are windows of all kinds, so late that nothing is final within six seconds.
+// everything are windows of all kinds, so late that nothing is final within six
+// seconds.
 func everything() Config {
 	return Config{Windows: []Window{
 		{Name: "tumbling", Length: 500 * time.Millisecond, Lateness: time.Minute, Quantiles: []float64{0.1, 0.5, 0.9}},

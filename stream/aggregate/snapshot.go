@@ -229,7 +229,7 @@ func (win *window) readCells(r *pack.Reader, g *group) {
 			return
 		}
 		if c.dirty {
-			s.late = append(s.late, g)
+			win.changed(s, g, c)
 		}
 	}
 }

@@ -24,12 +24,13 @@ const (
 	maxCount = 1 << 56
 )
 
-// Top finds the most frequent names by the summary of Misra and Gries (1982) in its
-// mergeable form (Agarwal et al., "Mergeable Summaries", PODS 2012): counters of names, of which the
-// smallest go when they are too many, and all others lose as much as the
-// greatest that goes. The loss is kept, so each count has its bound: a name that
-// counted c was there at least c and at most c + loss times, one that has no
-// counter at most loss times. With k asked for and n counted in all, merges included,
+// Top finds the most frequent names by the summary of Misra and Gries (1982) in
+// its mergeable form (Agarwal et al., "Mergeable Summaries", PODS 2012):
+// counters of names, of which the smallest go when they are too many, and all
+// others lose as much as the greatest that goes. The loss is kept, so each
+// count has its bound: a name that counted c was there at least c and at most c
+// + loss times, one that has no counter at most loss times. With k asked for
+// and n counted in all, merges included,
 //
 //	loss <= n/(16k+1)
 //
@@ -110,7 +111,8 @@ func (t *Top) shrink() {
 	t.loss += less
 }
 
-// Entries are the most frequent names, at most as many as asked for, by falling count, then by name.
+// Entries are the most frequent names, at most as many as asked for, by falling
+// count, then by name.
 func (t *Top) Entries() []Entry {
 	list := t.sorted()
 	slices.SortStableFunc(list, func(a, b Entry) int { return cmp.Compare(b.Count, a.Count) })

@@ -32,6 +32,7 @@ type window struct {
 	active, total int    // units at the last Advance
 
 	// Accelerators.
+	late    bool     // some slice has late events that were not told
 	order   []*group // by key; nil when it must be made anew
 	spare   []*cell
 	held    int // weight of what the spare cells held, whose memory they keep
@@ -115,6 +116,12 @@ func (w *window) slice(index int64) *slice {
 	return s
 }
 
+// changed notes that a late event has changed a group's cell of a slice.
+func (w *window) changed(s *slice, g *group, c *cell) {
+	c.dirty, w.late = true, true
+	s.late = append(s.late, g)
+}
+
 // otherKey is the key of what is folded.
 func (w *window) otherKey() stream.Series {
 	return w.def.key(stream.Series{Entity: stream.Other, Signal: stream.Other})
@@ -183,6 +190,10 @@ func compareGroups(g, h *group) int { return g.key.Compare(h.key) }
 
 // revise tells again what late events have changed.
 func (w *window) revise(out []Result) []Result {
+	if !w.late {
+		return out
+	}
+	w.late = false
 	var dirty []*slice
 	for _, s := range w.slices {
 		if s.index > w.done {
@@ -191,9 +202,6 @@ func (w *window) revise(out []Result) []Result {
 		if len(s.late) > 0 {
 			dirty = append(dirty, s)
 		}
-	}
-	if len(dirty) == 0 {
-		return out
 	}
 	last := min(dirty[len(dirty)-1].index+w.span-1, w.done)
 	for j := max(dirty[0].index, w.final+1); j <= last; j++ {

@@ -12,16 +12,20 @@ func logNormal(n int) []float64 {
 	return draw(r, n, func(r *rand.Rand) float64 { return math.Exp(r.NormFloat64()) })
 }
 
-// BenchmarkAdd adds log-normal values (sigma 1) to one sketch.
+// BenchmarkAdd adds batches of log-normal values (sigma 1) to one sketch.
 func BenchmarkAdd(b *testing.B) {
+	const batch = 1 << 10
 	values := logNormal(1 << 16)
 	var s Sketch
-	i := 0
+	at := 0
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Add(values[i&(1<<16-1)])
-		i++
+		for _, v := range values[at : at+batch] {
+			s.Add(v)
+		}
+		at = (at + batch) & (len(values) - 1)
 	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/batch, "ns/value")
 	b.ReportMetric(float64(len(encoded(&s))), "bytes")
 }
 

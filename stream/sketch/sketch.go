@@ -11,21 +11,21 @@
 // # Error
 //
 // A bucket is told as its middle. With v in [2^e, 2^(e+1)) the middle m is at
-// most half a bucket away, |m-v| <= 2^(e-7), and v >= 2^e, hence
-// |m-v|/v <= 2^-7 < 0.79 %. Below 2^-1022, where floats themselves lose
-// precision, the buckets are of equal width and the error is absolute, at most
-// 2^-1029. Least and greatest value are exact.
+// most half a bucket away, |m-v| <= 2^(e-7), and v >= 2^e, hence |m-v|/v <=
+// 2^-7 < 0.79 %. Below 2^-1022, where floats themselves lose precision, the
+// buckets are of equal width and the error is absolute, at most 2^-1029. Least
+// and greatest value are exact.
 //
 // # Merging
 //
 // A sketch has at most [MaxBuckets] buckets. When its values fall into more, it
 // halves the resolution, by one mantissa bit less, until they do not; this is
-// the collapse of UDDSketch (Epicoco et al., IEEE Access 2020). The resolution is the
-// finest at which the values fit, and so a function of the set of values alone:
-// a part of the values never needs a coarser one than the whole, and the buckets of a
-// coarser resolution are unions of those of a finer one. Therefore values may be
-// added and sketches merged in any order and any grouping, and equal values
-// give equal bytes, on every machine.
+// the collapse of UDDSketch (Epicoco et al., IEEE Access 2020). The resolution
+// is the finest at which the values fit, and so a function of the set of values
+// alone: a part of the values never needs a coarser one than the whole, and the
+// buckets of a coarser resolution are unions of those of a finer one. Therefore
+// values may be added and sketches merged in any order and any grouping, and
+// equal values give equal bytes, on every machine.
 package sketch
 
 import (
@@ -37,9 +37,9 @@ const (
 	// Precision is the number of mantissa bits that choose a bucket of an octave
 	// while nothing had to collapse. Six keep the error below 1 %.
 	Precision = 6
-	// MaxBuckets bounds the buckets of a sketch, zero's apart: 32 octaves without a gap,
-	// such as a nanosecond to four seconds, at full resolution. Side by side they
-	// take 16 KB, spread as thinly as possible 132 KB.
+	// MaxBuckets bounds the buckets of a sketch, zero's apart: 32 octaves
+	// without a gap, such as a nanosecond to four seconds, at full resolution.
+	// Side by side they take 16 KB, spread as thinly as possible 132 KB.
 	MaxBuckets = 2048
 
 	mantissaBits = 52
@@ -195,9 +195,10 @@ func (s *Sketch) RelativeError() float64 {
 const millionths = 1_000_000
 
 // Quantile tells the value of rank ceil(q*Count), the least having rank 1 (the
-// inverse of the empirical distribution; Hyndman and Fan 1996, definition 1), within [Sketch.RelativeError];
-// rank 1 and rank Count are exact. Q is taken to the nearest millionth and kept
-// within 0 to 1, where rank 0 means 1. It reports false if there is no value.
+// inverse of the empirical distribution; Hyndman and Fan 1996, definition 1),
+// within [Sketch.RelativeError]; rank 1 and rank Count are exact. Q is taken to
+// the nearest millionth and kept within 0 to 1, where rank 0 means 1. It
+// reports false if there is no value.
 func (s *Sketch) Quantile(q float64) (float64, bool) {
 	if s.count == 0 {
 		return 0, false
