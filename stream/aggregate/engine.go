@@ -77,23 +77,24 @@ type Engine struct {
 	weight  int   // of all cells
 
 	// Accelerators; no outcome depends on them, and no snapshot holds them.
-	lines  map[stream.Series]*line
+	lines  map[stream.Series][]target
 	recent []recentLine
 }
 
-// line is what an event of a series looks up.
-type line struct{ targets []target }
-
-// target is a window that reads a series, and the group of the series in it
-// unless that is Other.
+// target is a window that reads a series: one of what an event of it looks up.
+// It remembers where the last event went, so that the usual event, in the same
+// open slice, finds its cell at once.
 type target struct {
 	window *window
-	group  *group
+	group  *group // of the series; nil before the first event, and while it is Other
+	cell   *cell  // of group, nil before the first
+	from   int64  // the root time at which the cell's slice begins
 }
 
+// recentLine has targets that are not nil once it is used.
 type recentLine struct {
-	series stream.Series
-	line   *line
+	series  stream.Series
+	targets []target
 }
 
 // New returns an engine without any events.
@@ -113,7 +114,7 @@ func New(cfg Config, limits Limits) (*Engine, error) {
 }
 
 func (e *Engine) forgetLines() {
-	e.lines, e.recent = make(map[stream.Series]*line), make([]recentLine, minRecent)
+	e.lines, e.recent = make(map[stream.Series][]target), make([]recentLine, minRecent)
 }
 
 // maxTime keeps times so far from the ends of their range that they can be
@@ -134,18 +135,18 @@ func (e *Engine) Observe(unit event.Unit, ev *event.Event, point int64) {
 	}
 	e.latest = max(e.latest, point)
 	series := stream.Series{Entity: ev.Entity, Signal: ev.Signal}
-	ln := e.line(series)
-	for i := range ln.targets {
-		t := &ln.targets[i]
+	targets := e.line(series)
+	for i := range targets {
+		t := &targets[i]
 		w := t.window
 		if w.lanes>>unit.Lane&1 == 0 {
 			continue
 		}
-		c := (*cell)(nil)
-		if g := t.group; g != nil && g.from <= point && point < g.to {
-			c = g.cell
-		} else if c = e.place(t, series, point); c == nil {
-			continue
+		c := t.cell
+		if c == nil || uint64(point-t.from) >= uint64(w.slide) || t.from < w.closed {
+			if c = e.place(t, series, point); c == nil {
+				continue
+			}
 		}
 		summed := c.add(ev)
 		if c.details == nil {
@@ -167,31 +168,31 @@ func (e *Engine) start(at int64) {
 	}
 }
 
-// line finds or makes the cache entry of a series.
-func (e *Engine) line(s stream.Series) *line {
+// line finds or makes the targets of a series.
+func (e *Engine) line(s stream.Series) []target {
 	slot := &e.recent[s.Spread(len(e.recent))]
-	if slot.line != nil && slot.series == s {
-		return slot.line
+	if slot.targets != nil && slot.series == s {
+		return slot.targets
 	}
-	ln := e.lines[s]
-	if ln == nil {
+	targets, known := e.lines[s]
+	if !known {
 		if len(e.lines) >= maxLines {
 			e.forgetLines()
 		}
-		ln = &line{}
+		targets = []target{}
 		for _, w := range e.windows {
 			if stream.Match(w.def.Entity, s.Entity) && stream.Match(w.def.Signal, s.Signal) {
-				ln.targets = append(ln.targets, target{window: w})
+				targets = append(targets, target{window: w})
 			}
 		}
-		e.lines[s] = ln
+		e.lines[s] = targets
 		if n := len(e.recent); len(e.lines) > n/2 && n < maxRecent {
 			e.recent = make([]recentLine, 2*n)
 		}
 		slot = &e.recent[s.Spread(len(e.recent))]
 	}
-	slot.series, slot.line = s, ln
-	return ln
+	slot.series, slot.targets = s, targets
+	return targets
 }
 
 // place finds or makes the cell for an event of a series at a time, and counts
@@ -223,7 +224,10 @@ func (e *Engine) place(t *target, s stream.Series, point int64) *cell {
 		c = e.cell(w, g, index)
 	}
 	if index > w.done {
-		g.from, g.to, g.cell = index*w.slide, (index+1)*w.slide, c
+		t.cell, t.from = nil, index*w.slide
+		if g == t.group {
+			t.cell = c
+		}
 		return c
 	}
 	w.stats.Late++

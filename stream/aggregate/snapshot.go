@@ -170,6 +170,7 @@ func (win *window) check(r *pack.Reader) {
 		ok = ok && win.done == before && win.final == before
 	} else if ok {
 		ok = win.mark <= maxTime && win.mark >= -maxTime && win.done == floorDiv(win.mark, win.slide)-1
+		win.closed = (win.done + 1) * win.slide
 	}
 	if r.Err() == nil && !ok {
 		r.Fail("time", errors.New("lengths or watermark out of range, or of other windows"))

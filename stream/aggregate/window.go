@@ -32,6 +32,7 @@ type window struct {
 	active, total int    // units at the last Advance
 
 	// Accelerators.
+	closed  int64    // the root time at which done ends; math.MinInt64 before the first
 	late    bool     // some slice has late events that were not told
 	order   []*group // by key; nil when it must be made anew
 	spare   []*cell
@@ -53,11 +54,6 @@ const (
 type group struct {
 	key   stream.Series
 	cells []placed // by slice
-
-	// One of its cells that is of an open slice, and the root times of that.
-	// Accelerators.
-	from, to int64
-	cell     *cell
 }
 
 // placed is a group's cell of a slice.
@@ -84,7 +80,7 @@ type slice struct {
 func newWindow(def Window) *window {
 	w := &window{
 		def: def, slide: int64(def.Slide), span: int64(def.Length / def.Slide),
-		mark: math.MinInt64, done: before, final: before,
+		mark: math.MinInt64, closed: math.MinInt64, done: before, final: before,
 		groups: make(map[stream.Series]*group), revisions: make(map[int64]uint32),
 		scratch: newCell(&def),
 	}
@@ -237,12 +233,7 @@ func (w *window) tell(out []Result) []Result {
 		return out
 	}
 	told := w.done
-	w.done = done
-	for _, g := range w.groups {
-		if g.to <= (done+1)*w.slide { // its slice is late from now on
-			g.from, g.to, g.cell = 0, 0, nil
-		}
-	}
+	w.done, w.closed = done, (done+1)*w.slide
 	for j := told + 1; ; j++ {
 		at, _ := w.at(j - w.span + 1) // the first slice that j or a later window covers
 		if at == len(w.slices) {
@@ -312,7 +303,6 @@ func (w *window) retire(c *cell) int {
 func (w *window) drop(g *group) {
 	delete(w.groups, g.key)
 	w.order = nil
-	g.from, g.to, g.cell = 0, 0, nil
 	if g == w.rest {
 		w.rest = nil
 	}
