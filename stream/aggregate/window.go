@@ -21,7 +21,7 @@ type window struct {
 
 	since     int64 // root time from which on everything was seen
 	mark      int64 // watermark; never falls
-	done      int64 // the last window that was told, and slice that is late
+	done      int64 // the last window that the watermark has passed; slices up to it are late
 	final     int64 // the last window that changes no more; at most done
 	slices    []*slice
 	groups    map[stream.Series]*group
