@@ -325,6 +325,13 @@ func TestWatermarks(t *testing.T) {
 	expect("an excluded one is missing", 30, 2, 3)
 	w.Idle(c)
 	expect("all idle: the furthest", 30, 2, 3)
+	if at, active, total := w.Min(event.Critical, event.Bulk); at != 1 || active != 3 || total != 4 {
+		t.Errorf("both lanes: %d from %d of %d", at, active, total)
+	}
+	w.Idle(unit("a", event.Critical))
+	if at, _, _ := w.Min(event.Critical, event.Bulk); at != 30 {
+		t.Errorf("an idle lane holds the other back at %d", at)
+	}
 	w.Set(b, 22)
 	expect("back again", 22, 3, 3)
 	out := pack.NewWriter()
