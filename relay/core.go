@@ -10,6 +10,7 @@ import (
 	"pando/event"
 	"pando/event/clock"
 	"pando/internal/pack"
+	"pando/stream"
 	"pando/stream/anomaly"
 	"pando/tree/custody"
 	"pando/tree/journal"
@@ -100,7 +101,7 @@ type core struct {
 	say func(journal.Output)
 	// seen is told every stepped batch, for people who watch; it must not
 	// change anything here. Nil outside a running relay.
-	seen func(b *event.Columns, points []int64)
+	seen func(a *stream.Arrival)
 	// found is told every finding, likewise.
 	found func(f *anomaly.Finding)
 	// lost is told every finding that the root will not have, likewise, and

@@ -8,6 +8,7 @@ import (
 	"pando/event"
 	"pando/event/clock"
 	"pando/internal/pack"
+	"pando/stream"
 	"pando/transport"
 	"pando/tree/custody"
 	"pando/tree/journal"
@@ -268,9 +269,9 @@ func TestSettledEventsAreSeenOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b, a := connected(t, func(a *fakeAgent) { a.write(t, event.Bulk, 3, true) })
 			seen := map[uint64]int{}
-			b.core.seen = func(b *event.Columns, _ []int64) {
-				for i := range b.Count {
-					seen[b.First+uint64(i)]++
+			b.core.seen = func(a *stream.Arrival) {
+				for i := range a.Count {
+					seen[a.First+uint64(i)]++
 				}
 			}
 			b.tick(1e9)

@@ -15,6 +15,7 @@ import (
 
 	"pando/event"
 	"pando/internal/ops"
+	"pando/stream"
 	"pando/stream/anomaly"
 	"pando/transport"
 	"pando/tree/gossip"
@@ -309,17 +310,17 @@ func (r *Relay) now() int64 {
 
 // seen is the core's window for people who watch. It is called for every
 // event, under the journal's lock.
-func (r *Relay) seen(b *event.Columns, points []int64) {
+func (r *Relay) seen(a *stream.Arrival) {
 	watched, n := r.tap.Watched(), 0
-	for i, kind := range b.Kind {
+	for i, kind := range a.Kind {
 		if kind == event.Heartbeat {
 			continue
 		}
 		n++
 		if watched {
 			var e event.Event
-			b.Event(i, &e)
-			r.tap.Publish(tap.Event(r.name, b.Unit, &e, points[i]))
+			a.Event(i, &e)
+			r.tap.Publish(tap.Event(r.name, a.Unit, &e, a.Points[i]))
 		}
 	}
 	r.count.events.Add(float64(n))

@@ -11,7 +11,6 @@ import (
 	"pando/event/clock"
 	"pando/internal/pack"
 	"pando/stream"
-	"pando/stream/anomaly"
 	"pando/tree/custody"
 	"pando/tree/journal"
 	"pando/tree/wire"
@@ -44,32 +43,20 @@ type unit struct {
 	learned  uint64 // how much was learned when expectations were last sent up
 	expectAt int64
 
-	fresh   map[uint64]*arrived // by position in the log: held and not stepped; a cache
-	waiting int                 // events in fresh
+	fresh   map[uint64]*stream.Arrival // by position in the log: held and not stepped; a cache
+	waiting int                        // events in fresh
 }
 
 // place names one file of one source.
 type place struct{ source, file string }
 
-// arrived is a batch that waits for its agent's disk, with all that can be
-// worked out of it alone. Its memory is used again: whoever has stepped or folded
-// it lets it go by [arrived.free], and nobody keeps pointers into it.
-type arrived struct {
-	batch  event.Columns
-	m      clock.Mapping
-	at     int64
-	points []int64 // best single times of the events in root time
-	sums   stream.Combined
-	seen   anomaly.Arrival
-}
-
-var arrivals = sync.Pool{New: func() any { return new(arrived) }}
-
-func (a *arrived) free() { arrivals.Put(a) }
+// Batches that wait for their agents' disks, or are read again, take memory that
+// is used again: whoever has stepped or folded one lets it go.
+var arrivals = sync.Pool{New: func() any { return new(stream.Arrival) }}
 
 func newUnit(id event.Unit) *unit {
 	return &unit{id: id, intake: custody.Intake{EndOK: true}, fold: stream.NewFold(stream.DefaultLimits()),
-		positions: map[place]event.Position{}, fresh: map[uint64]*arrived{}, acked: wire.Ack{Lane: id.Lane}}
+		positions: map[place]event.Position{}, fresh: map[uint64]*stream.Arrival{}, acked: wire.Ack{Lane: id.Lane}}
 }
 
 func (u *unit) open(n custody.Intake, session uint64) {
@@ -96,40 +83,33 @@ func (u *unit) forgetFresh() {
 const maxWaiting = 16384
 
 // keep remembers a decoded batch until it is stepped.
-func (u *unit) keep(at wal.Seq, a *arrived) {
-	if len(u.fresh) > 0 && u.waiting+a.batch.Count > maxWaiting {
+func (u *unit) keep(at wal.Seq, a *stream.Arrival) {
+	if len(u.fresh) > 0 && u.waiting+a.Count > maxWaiting {
 		return
 	}
 	u.fresh[uint64(at)] = a
-	u.waiting += a.batch.Count
+	u.waiting += a.Count
 }
 
-// place places the events of an arrival in root time. An agent
+// locate places the events of a batch in root time. An agent
 // that does not know root time tells what its clock read when it sent the
 // batch, which was about when it arrived here; the error says how little that
 // is. Stamps of an earlier boot that nobody related to root time are taken to
 // be as late as the arrival, and are a backlog in any case: they say nothing of
 // now.
-func (a *arrived) place(by *arrival) {
-	b, m := &a.batch, &by.Batch.Map
-	last := b.Hi[b.Count-1]
-	a.at = by.At
+func locate(a *stream.Arrival, by *arrival) {
+	m, last := by.Batch.Map, a.Hi[a.Count-1]
 	switch {
-	case by.Batch.Mapped && m.Boot == b.Boot:
-		a.m = *m
-	case m.Boot == b.Boot && m.At >= last:
-		a.m = clock.Mapping{Boot: b.Boot, Offset: by.At - m.At, Bound: unmappedBound, At: m.At}
+	case by.Batch.Mapped && m.Boot == a.Boot:
+	case m.Boot == a.Boot && m.At >= last:
+		m = clock.Mapping{Boot: a.Boot, Offset: by.At - m.At, Bound: unmappedBound, At: m.At}
 	default:
-		a.m = clock.Mapping{Boot: b.Boot, Offset: by.At - last, Bound: unmappedBound, At: last}
-		for i := range b.Flags {
-			b.Flags[i] |= event.Backlog
+		m = clock.Mapping{Boot: a.Boot, Offset: by.At - last, Bound: unmappedBound, At: last}
+		for i := range a.Flags {
+			a.Flags[i] |= event.Backlog
 		}
 	}
-	a.points = slices.Grow(a.points[:0], b.Count)[:b.Count]
-	for i, point := range b.Point {
-		a.points[i] = a.m.Point(point)
-	}
-	a.sums.Combine(b, a.points)
+	a.Place(m, by.At)
 }
 
 // refold makes the next section start from the log again, after the cut
@@ -151,7 +131,7 @@ func (u *unit) emptied() {
 func (u *unit) eager() bool { return u.id.Lane == event.Critical && u.urgent }
 
 // load returns a held batch, decoded: from memory, or from the log.
-func (c *core) load(u *unit, s custody.Span) (*arrived, error) {
+func (c *core) load(u *unit, s custody.Span) (*stream.Arrival, error) {
 	if f := u.fresh[s.Pos]; f != nil {
 		return f, nil
 	}
@@ -166,7 +146,7 @@ func (c *core) load(u *unit, s custody.Span) (*arrived, error) {
 	if err := cmp.Or(x.err, x.bad); err != nil {
 		return nil, err
 	}
-	return x.arrived, nil
+	return x.events, nil
 }
 
 // advance steps what the agent's disk vouches for: detectors see it, panes
@@ -188,10 +168,10 @@ func (c *core) advance(u *unit) {
 			u.add(s, a)
 		}
 		if u.fresh[s.Pos] != nil {
-			u.waiting -= a.batch.Count
+			u.waiting -= a.Count
 			delete(u.fresh, s.Pos)
 		}
-		a.free()
+		arrivals.Put(a)
 	}
 	c.tellAck(u)
 	if u.eager() {
@@ -230,9 +210,9 @@ func (u *unit) room() bool {
 	return u.fold.Len() < foldLimit && u.spans < maxSpans && len(u.positions) < maxPlaces && u.placed < maxPlaceBytes
 }
 
-func (u *unit) add(s custody.Span, a *arrived) {
+func (u *unit) add(s custody.Span, a *stream.Arrival) {
 	again := map[string]bool{} // sources that the agent reads again under the new WAL id
-	for _, p := range a.batch.Positions {
+	for _, p := range a.Positions {
 		at := place{p.Source, p.File}
 		old, known := u.positions[at]
 		if !known {
@@ -246,15 +226,14 @@ func (u *unit) add(s custody.Span, a *arrived) {
 		}
 	}
 	skip := func(source string) bool { return again[source] }
-	u.fold.Add(&a.sums, skip)
+	u.fold.Add(&a.Sums, skip)
 	var e event.Event
-	for _, i := range a.sums.Rest {
-		a.batch.Event(int(i), &e)
+	for _, i := range a.Sums.Rest {
+		a.Event(int(i), &e)
 		switch {
 		case skip(e.Source):
 		case e.Kind == event.Loss:
-			when, _ := e.Time(a.m)
-			u.fold.Lose(&e, when)
+			u.fold.Lose(&e, a.Interval(int(i)))
 		default:
 			u.fold.Beat()
 		}
@@ -264,32 +243,31 @@ func (u *unit) add(s custody.Span, a *arrived) {
 }
 
 // observe shows a batch to the detectors.
-func (c *core) observe(u *unit, a *arrived) {
-	b := &a.batch
-	u.stepped += uint64(b.Count)
-	u.urgent = u.urgent || len(a.sums.Rest) < b.Count || slices.Contains(b.Kind, event.Loss)
+func (c *core) observe(u *unit, a *stream.Arrival) {
+	u.stepped += uint64(a.Count)
+	u.urgent = u.urgent || len(a.Sums.Rest) < a.Count || slices.Contains(a.Kind, event.Loss)
 	if c.seen != nil {
-		c.seen(b, a.points)
+		c.seen(a)
 	}
-	a.seen.Reset(u.id, b, &a.sums, a.points, a.m, a.at)
+	c.engine.Begin(a)
 	var e event.Event
-	for i, kind := range b.Kind {
+	for i, kind := range a.Kind {
 		switch kind {
 		case event.Heartbeat:
-			b.Event(i, &e)
-			c.report(c.engine.Heartbeat(u.id, &e, a.m.Root(e.Stamp.Hi).Lo))
+			a.Event(i, &e)
+			c.report(c.engine.Heartbeat(u.id, &e, a.Map.Root(e.Stamp.Hi).Lo))
 			continue
 		case event.Loss:
-			b.Event(i, &e)
+			a.Event(i, &e)
 			c.engine.Lost(u.id, &e)
 			continue
 		}
 		if !c.up {
-			if peer := b.Peer.At(i); peer != "" {
-				c.local.graph.AddEdge(b.Entity.At(i), peer, min(a.points[i], c.now)) // no section will tell for now
+			if peer := a.Peer.At(i); peer != "" {
+				c.local.graph.AddEdge(a.Entity.At(i), peer, min(a.Points[i], c.now)) // no section will tell for now
 			}
 		}
-		if fs := c.engine.Observe(&a.seen, i); fs != nil {
+		if fs := c.engine.Observe(i); fs != nil {
 			c.report(fs)
 		}
 	}
@@ -362,7 +340,7 @@ func (c *core) fill(u *unit, spans []custody.Span) ([]custody.Span, error) {
 		}
 		u.add(s, a)
 		if u.fresh[s.Pos] != a {
-			a.free()
+			arrivals.Put(a)
 		}
 	}
 	return spans, nil

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"pando/event"
-	"pando/event/clock"
+	"pando/stream"
 )
 
 // BenchmarkObserve steps metric-like events (200 entities, 20 signals, Zipf)
@@ -26,7 +26,7 @@ func BenchmarkObserve(b *testing.B) {
 			r := rand.New(rand.NewPCG(1, 1))
 			zipf := rand.NewZipf(r, 1.2, 1, 199)
 			const size = 4096
-			arrivals := make([]*Arrival, 16)
+			arrivals := make([]*stream.Arrival, 16)
 			for k := range arrivals {
 				events := make([]event.Event, size)
 				for i := range events {
@@ -40,11 +40,11 @@ func BenchmarkObserve(b *testing.B) {
 			for b.Loop() {
 				a := arrivals[n%len(arrivals)]
 				n++
-				a.Reset(unit, a.Batch, a.Sums, a.Points, clock.Mapping{Offset: now}, now)
+				e.Begin(a)
 				for i := range size {
 					now += 1000
 					a.Points[i], a.At = now, now
-					e.Observe(a, i)
+					e.Observe(i)
 				}
 			}
 			b.ReportMetric(float64(b.N)*size/b.Elapsed().Seconds(), "events/s")

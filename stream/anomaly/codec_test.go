@@ -167,7 +167,8 @@ func FuzzRestore(f *testing.F) {
 			Stamp: event.Stamp{Lo: 2 * dawn, Hi: 2 * dawn, Point: 2 * dawn}}
 		a := arrivalOf(unit, ev)
 		a.At = 2 * dawn
-		e.Observe(a, 0)
+		e.Begin(a)
+		e.Observe(0)
 		ev.Kind, ev.Signal = event.Heartbeat, readable
 		e.Heartbeat(unit, &ev, 2*dawn)
 		e.Tick(3 * dawn)

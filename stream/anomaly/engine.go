@@ -41,8 +41,10 @@ type Engine struct {
 	// Accelerators; no outcome depends on them, and no snapshot holds them.
 	wake  int64 // no finding ends, nor needs confirmation, before this
 	lines map[lineKey]*line
-	epoch uint64  // rises when lines are forgotten
 	last  *origin // of the latest event
+
+	arrival *stream.Arrival // the batch that is observed
+	arrived []*line         // of its lines; nil until looked up
 }
 
 // Refused counts what found no room, or came too late, since the engine was
@@ -210,9 +212,11 @@ func (e *Engine) Size() Size {
 	return z
 }
 
-// Observe steps event i of a batch, which is no heartbeat and no loss, in the
-// order of its unit. Rules and first-seen codes are decided here, on arrival.
-func (e *Engine) Observe(a *Arrival, i int) []Finding {
+// Observe steps event i of the batch that [Engine.Begin] began, which is no
+// heartbeat and no loss, in the order of its unit. Rules and first-seen codes are
+// decided here, on arrival.
+func (e *Engine) Observe(i int) []Finding {
+	a := e.arrival
 	e.now = max(e.now, a.At)
 	o := e.origin(a.Unit.Origin)
 	if o == nil {
@@ -224,13 +228,13 @@ func (e *Engine) Observe(a *Arrival, i int) []Finding {
 		o.since = e.now
 		o.learned++
 	}
-	ln := e.line(o, a, i)
+	ln := e.line(o, i)
 	// Nothing happens after it arrives: a point ahead of now is the clock's
 	// error, and would push windows and rhythms into the future.
 	s := sighting{
-		arrival: a, at: i, seq: a.Batch.First + uint64(i), severity: a.Batch.Severity[i],
+		arrival: a, at: i, seq: a.First + uint64(i), severity: a.Severity[i],
 		series: ln.series, point: max(min(a.Points[i], e.now), 0),
-		backlog: a.Batch.Flags[i]&event.Backlog != 0,
+		backlog: a.Flags[i]&event.Backlog != 0,
 	}
 	if int(a.Unit.Lane) < event.Lanes {
 		l := &o.lanes[a.Unit.Lane]
@@ -297,7 +301,7 @@ func (e *Engine) lookUp(o *origin, l *stream.Line) *line {
 
 func (e *Engine) forgetLines() {
 	clear(e.lines)
-	e.epoch++
+	clear(e.arrived)
 	e.last = nil
 }
 

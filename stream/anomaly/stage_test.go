@@ -186,28 +186,29 @@ func (s *stage) say(host, source, entity, signal string, severity event.Severity
 	ev := event.Event{Seq: h.seq[lane], Source: source, Entity: entity, Signal: signal, Severity: severity, Flags: flags,
 		Stamp: event.Stamp{Lo: s.now - s.unread, Hi: s.now, Point: s.now}}
 	a := arrivalOf(h.unit(lane), ev)
-	a.Map, a.Points[0], a.At = clock.Mapping{Offset: -milli, Bound: milli, At: s.now}, s.now-milli, s.now
-	s.step(h.relay, func(e *Engine) []Finding { return e.Observe(a, 0) })
+	a.Place(clock.Mapping{Offset: -milli, Bound: milli, At: s.now}, s.now)
+	s.step(h.relay, func(e *Engine) []Finding {
+		e.Begin(a)
+		return e.Observe(0)
+	})
 }
 
 // arrivalOf is what a relay makes of a batch of events, placed where the agent's
 // clock has them.
-func arrivalOf(unit event.Unit, events ...event.Event) *Arrival {
+func arrivalOf(unit event.Unit, events ...event.Event) *stream.Arrival {
 	b := event.Batch{Unit: unit, First: events[0].Seq, Events: events}
-	a := &Arrival{Unit: unit, Batch: new(event.Columns), Sums: new(stream.Combined)}
 	for i := range events {
-		e := &events[i]
-		e.Criticality = uint8(unit.Lane)
-		a.Points = append(a.Points, e.Stamp.Point)
+		events[i].Criticality = uint8(unit.Lane)
 	}
+	a := &stream.Arrival{}
 	bytes, err := b.Encode(nil)
 	if err == nil {
-		err = a.Batch.Decode(bytes)
+		err = a.Decode(bytes)
 	}
 	if err != nil {
 		panic(err)
 	}
-	a.Sums.Combine(a.Batch, a.Points)
+	a.Place(clock.Mapping{}, 0)
 	return a
 }
 
