@@ -130,13 +130,13 @@ func (r *Relay) openJournal(dir string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := engineOf(config); err != nil {
+	if err := checkDetectors(config); err != nil {
 		return err
 	}
 	changed, first := false, false
 	j.View(func(journal.Core) {
 		changed, first = !bytes.Equal(c.config, config), c.config == nil
-		c.seen, c.found, c.lost = r.seen, r.found, r.lost
+		c.seen, c.found, c.folded, c.lost = r.seen, r.found, r.folded, r.lost
 		if len(c.local.set.Incidents()) > 0 {
 			r.lostHeld.Store(c.dropped) // some may be of these incidents
 		}
@@ -323,6 +323,8 @@ func (r *Relay) found(f *anomaly.Finding) {
 			Signal: f.Series.Signal, Severity: int(f.Severity), Peer: f.Peer, Text: f.Detector + ": " + f.Summary})
 	}
 }
+
+func (r *Relay) folded(n uint64) { r.count.folded.Add(float64(n)) }
 
 func (r *Relay) lost(provisional bool) {
 	r.count.lost.Inc()

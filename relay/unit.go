@@ -268,7 +268,7 @@ func (c *core) observe(u *unit, a *arrived) {
 		e := &a.batch.Events[i]
 		point := a.times[i].point
 		if e.Kind == event.Heartbeat {
-			c.report(c.engine.Heartbeat(u.id, e, a.m.Root(e.Stamp.Hi).Lo))
+			c.detected(c.engine.Heartbeat(u.id, e, a.m.Root(e.Stamp.Hi).Lo), e)
 			continue
 		}
 		u.urgent = true
@@ -282,7 +282,7 @@ func (c *core) observe(u *unit, a *arrived) {
 		if e.Peer != "" && !c.up {
 			c.local.graph.AddEdge(e.Entity, e.Peer, min(point, c.now)) // no section will tell for now
 		}
-		c.report(c.engine.Observe(u.id, e, a.times[i].interval, point, a.at))
+		c.detected(c.engine.Observe(u.id, e, a.times[i].interval, point, a.at), e)
 	}
 }
 
