@@ -124,20 +124,25 @@ func New(cfg Config) (*Miner, error) {
 	return &Miner{cfg: cfg}, nil
 }
 
-// Add finds the template of a line, or begins one. It returns nil, and counts
-// the line, when that would be one too many. What it returns is valid, and
-// must not be kept, until the next call.
-func (m *Miner) Add(line string) *Template {
+// Add finds the template of a line, or begins one, and reports whether that
+// changed a template's text or made a new one. It returns nil, and counts the
+// line, when that would be one too many. A template is the miner's, and changes
+// with later calls.
+func (m *Miner) Add(line string) (t *Template, changed bool) {
 	m.masked = AppendMasked(m.masked[:0], clip(line, maxLine))
 	m.cut()
 	m.split()
 	at := m.leaf(m.lengths[len(m.words)])
 	if at != nil {
-		if t := m.nearest(at.templates); t != nil {
-			return t
+		if t, wild := m.nearest(at.templates); t != nil {
+			if wild {
+				m.generalize(t)
+			}
+			return t, wild
 		}
 	}
-	return m.begin()
+	t = m.begin()
+	return t, t != nil
 }
 
 // Len is the number of templates.
@@ -191,8 +196,9 @@ func (m *Miner) leaf(n *node) *node {
 }
 
 // nearest is the template that shares the most words, if they are enough; of
-// several the one with more wildcards, then the oldest. It takes the line in.
-func (m *Miner) nearest(templates []*Template) *Template {
+// several the one with more wildcards, then the oldest. It reports also whether
+// the line differs in others of its words.
+func (m *Miner) nearest(templates []*Template) (*Template, bool) {
 	var best *Template
 	most, open := -1, 0
 	for _, t := range templates {
@@ -210,12 +216,9 @@ func (m *Miner) nearest(templates []*Template) *Template {
 		}
 	}
 	if best == nil || most*100 < m.cfg.Similarity*len(m.words) {
-		return nil
+		return nil, false
 	}
-	if most+open < len(m.words) {
-		m.generalize(best)
-	}
-	return best
+	return best, most+open < len(m.words)
 }
 
 // generalize makes wildcards of the words in which the line differs.

@@ -22,6 +22,12 @@ func newMiner(t testing.TB, cfg Config) *Miner {
 	return m
 }
 
+// add takes a line in and returns its template.
+func add(m *Miner, line string) *Template {
+	t, _ := m.Add(line)
+	return t
+}
+
 func snapshotOf(m *Miner) []byte {
 	w := pack.NewWriter()
 	m.Snapshot(w)
@@ -59,7 +65,7 @@ func TestGroupingAccuracy(t *testing.T) {
 	}
 	ids := make([]string, len(lines))
 	for i, line := range lines {
-		ids[i] = m.Add(line).ID()
+		ids[i] = add(m, line).ID()
 		count(byStatement, statements[i], ids[i])
 		count(byTemplate, ids[i], statements[i])
 	}
@@ -98,7 +104,7 @@ func TestRestoredMinerGoesOnAlike(t *testing.T) {
 	_, lines := corpus(t)
 	straight, broken := newMiner(t, DefaultConfig()), newMiner(t, DefaultConfig())
 	for i, line := range lines {
-		want, got := straight.Add(line), broken.Add(line)
+		want, got := add(straight, line), add(broken, line)
 		if want.ID() != got.ID() || want.Text() != got.Text() {
 			t.Fatalf("line %d: %s %s, restored miner %s %s", i, want.ID(), want.Text(), got.ID(), got.Text())
 		}
@@ -118,17 +124,17 @@ func TestRestoredMinerGoesOnAlike(t *testing.T) {
 // began it still belongs to it.
 func TestIDOutlivesTheText(t *testing.T) {
 	m := newMiner(t, Config{Similarity: 50, MaxTemplates: 10})
-	first := m.Add("state changed alpha beta gamma delta")
+	first := add(m, "state changed alpha beta gamma delta")
 	id := first.ID()
 	for _, line := range []string{"state changed alpha x gamma y", "state changed z beta gamma y", "state changed alpha beta gamma delta"} {
-		if got := m.Add(line); got != first || got.ID() != id {
+		if got := add(m, line); got != first || got.ID() != id {
 			t.Errorf("%q is of %s, want %s", line, got.ID(), id)
 		}
 	}
 	if want := "state changed <*> <*> gamma <*>"; first.Text() != want {
 		t.Errorf("text %q, want %q", first.Text(), want)
 	}
-	if m.Add("state changed by a b c") == first || m.Len() != 2 {
+	if add(m, "state changed by a b c") == first || m.Len() != 2 {
 		t.Error("a line that shares less than half of its words was taken in")
 	}
 }
@@ -138,7 +144,7 @@ func TestBounds(t *testing.T) {
 	word := func(n int) string {
 		return strings.Repeat("x", 1+n/26) + string(rune('g'+n%20)) + string(rune('a'+n%26))
 	}
-	known := m.Add(word(0) + " b c")
+	known := add(m, word(0)+" b c")
 	for n := range 2000 {
 		m.Add(word(n) + " b c")
 	}
@@ -148,14 +154,14 @@ func TestBounds(t *testing.T) {
 	if n := len(m.lengths[3].children); n != maxChildren {
 		t.Errorf("%d children of one node, want %d", n, maxChildren)
 	}
-	if m.Add(word(0)+" b c") != known {
+	if add(m, word(0)+" b c") != known {
 		t.Error("a full miner does not know its templates any more")
 	}
-	long := newMiner(t, DefaultConfig()).Add(strings.Repeat("word ", 1<<16))
+	long := add(newMiner(t, DefaultConfig()), strings.Repeat("word ", 1<<16))
 	if n := len(long.words); n != maxWords {
 		t.Errorf("%d words of a long line, want %d", n, maxWords)
 	}
-	if long := newMiner(t, DefaultConfig()).Add(strings.Repeat("é", 1<<16)); len(long.Text()) > maxText || strings.ContainsRune(long.Text(), '\uFFFD') {
+	if long := add(newMiner(t, DefaultConfig()), strings.Repeat("é", 1<<16)); len(long.Text()) > maxText || strings.ContainsRune(long.Text(), '\uFFFD') {
 		t.Errorf("%d bytes of a long word", len(long.Text()))
 	}
 }
@@ -177,7 +183,7 @@ func FuzzMiner(f *testing.F) {
 		cfg := Config{Similarity: 40, MaxTemplates: 8}
 		straight, broken := newMiner(t, cfg), newMiner(t, cfg)
 		for line := range strings.Lines(text) {
-			a, b := straight.Add(line), broken.Add(line)
+			a, b := add(straight, line), add(broken, line)
 			if (a == nil) != (b == nil) || a != nil && (a.ID() != b.ID() || a.Text() != b.Text()) {
 				t.Fatalf("%q: %+v, restored miner %+v", line, a, b)
 			}
