@@ -102,9 +102,9 @@ type core struct {
 	seen func(u event.Unit, e *event.Event, point int64)
 	// found is told every finding, likewise.
 	found func(f *anomaly.Finding)
-	// folded is told how many findings were not said, being one alarm with
-	// others, likewise.
-	folded func(n uint64)
+	// sifted is told what deduplication has counted, before and after a step,
+	// likewise.
+	sifted func(before, after dedup.Counts)
 	// lost is told every finding that the root will not have, likewise, and
 	// whether a provisional incident is made of it.
 	lost func(provisional bool)
@@ -250,7 +250,7 @@ func (c *core) tick(body []byte) error {
 	}
 	c.now = now
 	c.detected(c.engine.Tick(now), nil)
-	c.report(c.dedup.Tick(now))
+	c.sift(func() []anomaly.Finding { return c.dedup.Tick(now) })
 	c.announce(c.local.tick(now))
 	c.pace.tick(now)
 	for _, u := range c.order() {

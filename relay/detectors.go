@@ -84,10 +84,15 @@ func (c *core) detected(fs []anomaly.Finding, e *event.Event) {
 		return
 	}
 	c.pace.suspect(fs, c.now)
-	before := c.dedup.Counts().Folded
-	said := c.dedup.Pass(fs, e)
-	if n := c.dedup.Counts().Folded - before; n > 0 && c.folded != nil {
-		c.folded(n)
+	c.sift(func() []anomaly.Finding { return c.dedup.Pass(fs, e) })
+}
+
+// sift reports what a step of deduplication says.
+func (c *core) sift(step func() []anomaly.Finding) {
+	before := c.dedup.Counts()
+	said := step()
+	if after := c.dedup.Counts(); after != before && c.sifted != nil {
+		c.sifted(before, after)
 	}
 	c.report(said)
 }

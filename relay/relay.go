@@ -16,6 +16,7 @@ import (
 	"pando/event"
 	"pando/internal/ops"
 	"pando/stream/anomaly"
+	"pando/stream/dedup"
 	"pando/transport"
 	"pando/tree/gossip"
 	"pando/tree/journal"
@@ -136,7 +137,7 @@ func (r *Relay) openJournal(dir string) error {
 	changed, first := false, false
 	j.View(func(journal.Core) {
 		changed, first = !bytes.Equal(c.config, config), c.config == nil
-		c.seen, c.found, c.folded, c.lost = r.seen, r.found, r.folded, r.lost
+		c.seen, c.found, c.sifted, c.lost = r.seen, r.found, r.sifted, r.lost
 		if len(c.local.set.Incidents()) > 0 {
 			r.lostHeld.Store(c.dropped) // some may be of these incidents
 		}
@@ -324,7 +325,18 @@ func (r *Relay) found(f *anomaly.Finding) {
 	}
 }
 
-func (r *Relay) folded(n uint64) { r.count.folded.Add(float64(n)) }
+func (r *Relay) sifted(before, after dedup.Counts) {
+	for _, x := range []struct {
+		what          string
+		before, after uint64
+	}{
+		{"folded", before.Folded, after.Folded}, {"released", before.Released, after.Released},
+		{"evicted", before.Evicted, after.Evicted}, {"full", before.Full, after.Full},
+		{"incomparable", before.Incomparable, after.Incomparable},
+	} {
+		r.count.sifted.WithLabelValues(x.what).Add(float64(x.after - x.before))
+	}
+}
 
 func (r *Relay) lost(provisional bool) {
 	r.count.lost.Inc()

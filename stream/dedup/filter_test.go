@@ -9,6 +9,7 @@ import (
 
 	"pando/event"
 	"pando/event/clock"
+	"pando/internal/pack"
 	"pando/stream/anomaly"
 )
 
@@ -227,6 +228,25 @@ func TestBoundsAndEviction(t *testing.T) {
 	if len(s.f.folded) > perAlarm*cfg.MaxAlarms || s.f.Counts().Full == 0 {
 		t.Errorf("%d findings are folded, counts %+v", len(s.f.folded), s.f.Counts())
 	}
+}
+
+// What is told of duplicates fits the summary, whatever the names' lengths.
+func TestNoteFitsTheSummary(t *testing.T) {
+	s := newStage(t, DefaultConfig())
+	for n := range 20 {
+		x := finding(n, job, "abend.S0C7", 0, 0)
+		x.Summary = strings.Repeat("é", anomaly.MaxText/2)
+		s.detects(by(x, strings.Repeat("ö", event.MaxName/2), fmt.Sprint(strings.Repeat("s", event.MaxName-2), n)))
+	}
+	s.ends(0)
+	last := s.said[len(s.said)-1]
+	w := pack.NewWriter()
+	anomaly.AppendFinding(w, last)
+	r := pack.NewReader(w.Bytes())
+	if anomaly.ReadFinding(r); r.Done() != nil || !strings.Contains(last.Summary, "é (19 more, also by ö") {
+		t.Errorf("summary %q: %v", last.Summary, r.Err())
+	}
+	s.restores()
 }
 
 // A reload with other fields or fewer alarms loses track of nothing.
