@@ -18,8 +18,7 @@
 // How many findings were folded into an alarm, and the paths by which they
 // came, stand in its summary from its next revision on, the last of which says
 // that it is over. No revision is made for them: a flood of duplicates costs
-// the root nothing, and an agent that moves to another relay is not told apart
-// by its revisions.
+// the root nothing, and revisions stay the detectors' own to count.
 package dedup
 
 import (
@@ -43,8 +42,8 @@ const (
 	sweepEvery = int64(time.Second)
 	// maxPaths of an alarm's duplicates are told by name.
 	maxPaths = 8
-	// perAlarm bounds the folded findings that are kept to be known again, on
-	// average over max_alarms: an alarm of a thousand agents' has room.
+	// perAlarm times max_alarms bounds the findings that are folded at once, of
+	// all alarms together: four alarms of four thousand agents by default.
 	perAlarm = 4
 )
 

@@ -214,6 +214,9 @@ func (m *Miner) nearest(templates []*Template) (*Template, bool) {
 		if same > most || same == most && wild > open {
 			best, most, open = t, same, wild
 		}
+		if same == len(m.words) {
+			break
+		}
 	}
 	if best == nil || most*100 < m.cfg.Similarity*len(m.words) {
 		return nil, false
