@@ -23,14 +23,14 @@ func TestHasCode(t *testing.T) {
 		`{"msg":"done","status":503}`:                                            true,
 		"status_code=200 took 3 ms":                                              true,
 
-		"JOB12345 waits":                                            false,
-		"order ORD10023 accepted by CUST00042":                      false,
-		"status=down since 503 s":                                   false,
-		"HTTP server listens on 8080":                               false,
-		"listening for HTTP/2 on 8443":                              false,
-		"deadline of 503 ms exceeded":                               false,
-		"status=5031":                                               false,
-		"Ief450i is no id, nor is IEF45I, $$HASP373 or ABCDEFG123I": false,
+		"JOB12345 waits":                       false,
+		"order ORD10023 accepted by CUST00042": false,
+		"status=down since 503 s":              false,
+		"HTTP server listens on 8080":          false,
+		"listening for HTTP/2 on 8443":         false,
+		"deadline of 503 ms exceeded":          false,
+		"status=5031":                          false,
+		"Ief450i is no id, nor is IEF45I, $$HASP373, ABCDEFG123I or IEF450123I": false,
 		"": false,
 	} {
 		if hasCode(text) != want {

@@ -249,6 +249,20 @@ func TestNoteFitsTheSummary(t *testing.T) {
 	s.restores()
 }
 
+// What outlasts its alarm takes the place of it in a full table, and what is
+// said to make room is said once.
+func TestReleaseEvictsItsOwnAlarm(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.MaxAlarms = 1
+	s := newStage(t, cfg)
+	s.detects(finding(1, "app", "abend.S0C7", 10*second, 0), nil)
+	s.detects(finding(2, "app", "abend.S0C7", 2*second, 0), nil)
+	s.detects(finding(3, "app", "abend.S0C7", 18*second, 0), nil)
+	s.ends(1)
+	s.waits(5 * second)
+	s.hears("1/1", "-1/2", "3/1", "2/1")
+}
+
 // A reload with other fields or fewer alarms loses track of nothing.
 func TestReconfiguration(t *testing.T) {
 	s := newStage(t, DefaultConfig())

@@ -13,8 +13,9 @@ import (
 )
 
 // history turns bytes into findings that begin, end and come back, with time
-// in between. The filter is exchanged for a restored one on the way.
-func history(s *stage, ops []byte) {
+// in between. If it is to be, the filter is exchanged for a restored one on
+// the way.
+func history(s *stage, ops []byte, restored bool) {
 	n := 0
 	for len(ops) >= 3 {
 		op, a, b := ops[0], int(ops[1]), int(ops[2])
@@ -35,7 +36,9 @@ func history(s *stage, ops []byte) {
 		case 4:
 			s.waits(time.Duration(a) * 50 * time.Millisecond)
 		case 5:
-			s.restores()
+			if restored {
+				s.restores()
+			}
 		}
 	}
 }
@@ -99,8 +102,13 @@ func FuzzHistory(f *testing.F) {
 		f.Add(ops)
 	}
 	f.Fuzz(func(t *testing.T, ops []byte) {
-		s := newStage(t, smallConfig())
-		history(s, ops[:min(len(ops), 3000)])
+		ops = ops[:min(len(ops), 3000)]
+		s, straight := newStage(t, smallConfig()), newStage(t, smallConfig())
+		history(s, ops, true)
+		history(straight, ops, false)
+		if got, want := s.words(), straight.words(); got != want {
+			t.Fatalf("a restored filter says %s\nwant %s", got, want)
+		}
 		s.waits(10 * time.Second)
 		s.check()
 		if n := len(s.f.alarms); n > s.f.cfg.MaxAlarms {
@@ -118,7 +126,7 @@ func FuzzRestore(f *testing.F) {
 	for i := range ops {
 		ops[i] = byte(r.UintN(256))
 	}
-	history(s, ops)
+	history(s, ops, false)
 	f.Add(snapshotOf(s.f))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		f, err := New(smallConfig())

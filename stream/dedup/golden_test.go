@@ -24,7 +24,7 @@ func TestGoldenHistory(t *testing.T) {
 		for i := range ops {
 			ops[i] = byte(r.UintN(256))
 		}
-		history(s, ops)
+		history(s, ops, true)
 		fmt.Fprintf(&out, "seed %d: %+v, state %x\n", seed, s.f.Counts(), sha256.Sum256(snapshotOf(s.f)))
 		for i := range s.said {
 			fmt.Fprintf(&out, "%s %s %v: %s\n", short(&s.said[i]), s.said[i].Series.Entity,

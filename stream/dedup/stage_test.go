@@ -82,18 +82,22 @@ func (s *stage) waits(d time.Duration) {
 	}
 }
 
-// hears fails unless exactly these were said since: number/revision, with a
-// sign that it is over.
+// words are what was said: number/revision, with a sign that it is over.
+func (s *stage) words() string {
+	var out []string
+	for i := range s.said {
+		out = append(out, short(&s.said[i]))
+	}
+	return strings.Join(out, " ")
+}
+
+// hears fails unless exactly these were said since.
 func (s *stage) hears(want ...string) {
 	s.Helper()
-	var got []string
-	for i := range s.said {
-		got = append(got, short(&s.said[i]))
+	if got := s.words(); got != strings.Join(want, " ") {
+		s.Errorf("said %s, want %s", got, strings.Join(want, " "))
 	}
 	s.said = nil
-	if strings.Join(got, " ") != strings.Join(want, " ") {
-		s.Errorf("said %q, want %q", got, want)
-	}
 }
 
 func short(x *anomaly.Finding) string {

@@ -139,6 +139,18 @@ func TestIDOutlivesTheText(t *testing.T) {
 	}
 }
 
+// Of two templates that share as many words with a line, the one that has more
+// wildcards takes it: it has lost words before.
+func TestTieGoesToMoreWildcards(t *testing.T) {
+	m := newMiner(t, Config{Similarity: 60, MaxTemplates: 10})
+	add(m, "p q a b c")
+	open := add(m, "p q d e f")
+	add(m, "p q d e g")
+	if got := add(m, "p q a e h"); got != open || m.Len() != 2 {
+		t.Errorf("the line is of %q, and there are %d templates", got.Text(), m.Len())
+	}
+}
+
 func TestBounds(t *testing.T) {
 	m := newMiner(t, Config{Similarity: 100, MaxTemplates: 300})
 	word := func(n int) string {
