@@ -255,7 +255,7 @@ func (c *core) observe(u *unit, a *stream.Arrival) {
 		switch kind {
 		case event.Heartbeat:
 			a.Event(i, &e)
-			c.report(c.engine.Heartbeat(u.id, &e, a.Map.Root(e.Stamp.Hi).Lo))
+			c.detected(c.engine.Heartbeat(u.id, &e, a.Map.Root(e.Stamp.Hi).Lo), &e)
 			continue
 		case event.Loss:
 			a.Event(i, &e)
@@ -267,8 +267,9 @@ func (c *core) observe(u *unit, a *stream.Arrival) {
 				c.local.graph.AddEdge(a.Entity.At(i), peer, min(a.Points[i], c.now)) // no section will tell for now
 			}
 		}
-		if fs := c.engine.Observe(i); fs != nil {
-			c.report(fs)
+		if fs := c.engine.Observe(i); len(fs) > 0 {
+			a.Event(i, &e)
+			c.detected(fs, &e)
 		}
 	}
 }
