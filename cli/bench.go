@@ -89,8 +89,13 @@ func newBenchNode(e *env) *cobra.Command {
 	}
 }
 
-// benchHint is what helps whatever went wrong.
-const benchHint = "try a smaller load (--rate, --agents), a folder on another disk (--dir), or --log-level debug to see what the nodes say"
+// benchFault gives advice with what went wrong, unless somebody interrupted it.
+func benchFault(cmd *cobra.Command, err error) error {
+	if cmd.Context().Err() != nil {
+		return err
+	}
+	return withHint(err, "try fewer --agents or a folder on another disk (--dir), and see what the nodes say with --log-level info")
+}
 
 // benchTable is what people see of the figures of any benchmark.
 func benchTable(f *measure.Figures) (t table) {

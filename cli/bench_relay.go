@@ -36,11 +36,11 @@ takes away from the relay is not given back.`,
 			}
 			r, err := measure.Relay(cmd.Context(), o)
 			if r.Events.Sent == 0 { // it did not come to its end
-				return withHint(err, benchHint)
+				return benchFault(cmd, err)
 			}
 			t := benchTable(&r.Figures)
 			t.add("batch sent → durable, ms", percentiles(r.Latency))
-			return withHint(errors.Join(err, e.render(r, t)), benchHint)
+			return benchFault(cmd, errors.Join(err, e.render(r, t)))
 		},
 	}
 	f.add(cmd, &o.Options)

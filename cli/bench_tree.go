@@ -34,7 +34,7 @@ long that takes, from the write of the line until it can be read at a root.`,
 			}
 			r, err := measure.Tree(cmd.Context(), o)
 			if r.Events.Sent == 0 { // it did not come to its end
-				return withHint(err, benchHint)
+				return benchFault(cmd, err)
 			}
 			t := benchTable(&r.Figures)
 			for _, l := range []struct {
@@ -43,7 +43,7 @@ long that takes, from the write of the line until it can be read at a root.`,
 			}{{"10 %", r.Latency.Tenth}, {"50 %", r.Latency.Half}, {"90 %", r.Latency.Most}} {
 				t.add("line → incident, ms, at "+l.name, fmt.Sprintf("%s, at %.0f lines/s, settled %.1f s behind", percentiles(l.load.Percentiles), l.load.Rate, l.load.Lag))
 			}
-			return withHint(errors.Join(err, e.render(r, t)), benchHint)
+			return benchFault(cmd, errors.Join(err, e.render(r, t)))
 		},
 	}
 	f.add(cmd, &o.Options)
