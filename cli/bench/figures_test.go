@@ -3,8 +3,11 @@
 package bench
 
 import (
+	"bytes"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -71,6 +74,37 @@ func TestPercentilesAreThoseOfTheSamples(t *testing.T) {
 	}
 	if p := (&Histogram{}).Percentiles(); p != (Percentiles{}) {
 		t.Errorf("percentiles of nothing: %+v", p)
+	}
+}
+
+// A file that is rotated goes on where it ended, keeps whole lines, and does not
+// grow beyond its limit; the account is of all that was written.
+func TestAFileIsRotated(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lines.json")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lines{path: path, file: file, blocks: render(newEvents(kindLine, &Options{Entities: 4, Signals: 5, Agents: 1}, 0))}
+	t.Cleanup(func() { _ = l.file.Close() })
+	l.most = 5 * len(l.blocks[0].text) / 2 // two blocks and a bit
+	want, sum := []byte{}, exact.Sum{}
+	for n := range 7 {
+		if err := l.write(); err != nil {
+			t.Fatal(err)
+		}
+		want, sum = append(want, l.blocks[n].text...), sum.Add(l.blocks[n].sum)
+		before, err := os.ReadFile(path + ".1")
+		if err != nil && n >= 3 {
+			t.Fatal(err)
+		}
+		now, err := os.ReadFile(path)
+		if err != nil || len(now) > l.most || !bytes.HasSuffix(want, append(before, now...)) {
+			t.Fatalf("after %d blocks %d and %d bytes are there, error %v", n+1, len(before), len(now), err)
+		}
+	}
+	if l.written.Load() != 7*blockLines || bytes.Count(want, []byte("\n")) != 7*blockLines || l.sum != sum {
+		t.Errorf("%d lines are accounted for, with a sum of %v instead of %v", l.written.Load(), l.sum, sum)
 	}
 }
 

@@ -77,6 +77,7 @@ type lines struct {
 	path    string
 	file    *os.File
 	size    int
+	most    int // size at which it is rotated
 	blocks  []block
 	next    int
 	written atomic.Uint64
@@ -92,7 +93,7 @@ func (w *writer) Start(s WriteSpec, _ *None) error {
 		if err != nil {
 			return err
 		}
-		w.files = append(w.files, &lines{path: path, file: f, blocks: render(newEvents(kindLine, o, i))})
+		w.files = append(w.files, &lines{path: path, file: f, most: rotateBytes, blocks: render(newEvents(kindLine, o, i))})
 	}
 	for _, addr := range s.Listeners {
 		conn, err := (&net.Dialer{}).DialContext(w.ctx, "tcp", addr)
@@ -186,7 +187,7 @@ func (w *writer) write(ctx context.Context) error {
 
 func (l *lines) write() error {
 	b := &l.blocks[l.next%len(l.blocks)]
-	if l.size+len(b.text) > rotateBytes {
+	if l.size+len(b.text) > l.most {
 		if err := l.rotate(); err != nil {
 			return err
 		}
