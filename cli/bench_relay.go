@@ -40,6 +40,7 @@ takes away from the relay is not given back.`,
 			}
 			t := benchTable(&r.Figures)
 			t.add("batch sent → durable, ms", percentiles(r.Latency))
+			t.add("sessions lost", r.SessionsLost)
 			return benchFault(cmd, errors.Join(err, e.render(r, t)))
 		},
 	}

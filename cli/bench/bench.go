@@ -197,7 +197,10 @@ func enter(o Options) (b *bench, disk Disk, leave func() error, err error) {
 	if err != nil {
 		return nil, disk, nil, errors.Join(err, remove())
 	}
-	return b, disk, func() error { return errors.Join(b.crew.stop(), remove()) }, nil
+	return b, disk, func() error {
+		b.crew.stop()
+		return remove()
+	}, nil
 }
 
 // progressEvery is how often a run tells how it goes.

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -34,13 +33,11 @@ const (
 )
 
 // crew are the processes of a run. They end when it ends, also if it is killed:
-// each ends with the pipe that it is told by.
+// each ends with the pipe that it is told by. Not safe for concurrent use.
 type crew struct {
-	dir  string
-	opts Options
-
-	mu      sync.Mutex
-	workers []*worker
+	dir     string
+	opts    Options
+	workers []*worker // in the order of their start
 }
 
 // worker is one process.
@@ -106,9 +103,7 @@ func (c *crew) start(tier, name string) (*worker, error) {
 		return nil, fmt.Errorf("start a process for %s: %w", name, err)
 	}
 	w.in, w.client = in, rpc.NewClient(pipe{out, in})
-	c.mu.Lock()
 	c.workers = append(c.workers, w)
-	c.mu.Unlock()
 	if c.opts.ProfileDir != "" {
 		path, err := filepath.Abs(filepath.Join(c.opts.ProfileDir, name+".pprof"))
 		if err != nil {
@@ -137,8 +132,6 @@ func (w *worker) call(ctx context.Context, method string, args, reply any) error
 
 // of are the processes of a tier, in the order of their start.
 func (c *crew) of(tier string) (list []*worker) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, w := range c.workers {
 		if w.tier == tier {
 			list = append(list, w)
@@ -148,11 +141,9 @@ func (c *crew) of(tier string) (list []*worker) {
 }
 
 // stop ends all processes and waits until they are gone.
-func (c *crew) stop() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *crew) stop() {
 	var all sync.WaitGroup
-	for _, w := range slices.Backward(c.workers) {
+	for _, w := range c.workers {
 		all.Go(func() {
 			_ = w.in.Close() // the process may be gone already
 			late := time.AfterFunc(stopLimit, func() { _ = w.cmd.Process.Kill() })
@@ -162,8 +153,6 @@ func (c *crew) stop() error {
 		})
 	}
 	all.Wait()
-	c.workers = nil
-	return nil
 }
 
 // usages are those of all processes, by tier, in the order of their start.
@@ -177,8 +166,6 @@ type usages struct {
 func (c *crew) usage(ctx context.Context) (u usages, err error) {
 	u.tiers = map[string][]Usage{}
 	u.at = time.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, w := range c.workers {
 		var one Usage
 		if err := w.call(ctx, "Usage", None{}, &one); err != nil {

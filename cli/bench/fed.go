@@ -4,7 +4,6 @@ package bench
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -20,23 +19,30 @@ import (
 const (
 	// beatEvery is how often agents say that their sources are readable.
 	beatEvery = 200 * time.Millisecond
+	// keptBytes bounds what all agents together keep. Beyond it they wait for
+	// settlement: three seconds' worth at the rates that a root can settle.
+	keptBytes = 256 << 20
 	// readEvery of the events begin another read of the source: those of one
 	// read have the same lower end of their time.
 	readEvery = 64
 )
 
-// fed is one agent that the feeder stands for.
+// fed is one agent that the feeder stands for. As an agent does on its disk, it
+// keeps what is not settled, here in memory, and hands it over again where the
+// relay of the next session wants it.
 type fed struct {
 	*feeder
-	session *transport.Session
-	term    custody.Term
+	options transport.Options
 	origin  string
 	wal     event.WALID
 	events  *events
+	term    custody.Term // of the last session; of the goroutine that serves
 	opened  chan struct{}
 
 	mu    sync.Mutex
+	moved *sync.Cond // something was made, sent, acknowledged, or has ended
 	lanes [event.Lanes]fedLane
+	lost  uint64 // sessions
 }
 
 // fedLane is one unit.
@@ -45,73 +51,22 @@ type fedLane struct {
 	chain  event.Hash
 	hlc    hlc.Timestamp // last
 	stamp  int64         // last
-	flight []flight      // without an acknowledgement, in their order
+	flight []flight      // not settled, in their order
+	bytes  int           // of these
+	out    int           // of these, sent in this session
+	acked  int           // of these, acknowledged in any session
 
 	durable, settled   uint64 // events; sequence number
 	events, heartbeats uint64
 	sum                exact.Sum
 }
 
-// flight is a batch that the relay has not acknowledged.
+// flight is a batch that is not settled.
 type flight struct {
-	last   uint64
-	events uint64
-	due    time.Time // when it was to be sent
-}
-
-// listen opens the units and takes what the relay says.
-func (x *fed) listen(ctx context.Context) error {
-	defer x.session.Close("the benchmark is over")
-	open := wire.Open{WAL: x.wal, Term: x.term}
-	for l := range open.Offers {
-		open.Offers[l].From = 1
-	}
-	if err := x.session.SendControl(ctx, wire.Encode(&open)); err != nil {
-		return err
-	}
-	for {
-		m, err := x.session.ReceiveControl(ctx)
-		if err != nil {
-			return fmt.Errorf("session of %s with the relay: %w", x.origin, err)
-		}
-		switch m.Kind {
-		case wire.KindOpened:
-			close(x.opened)
-		case wire.KindRefused:
-			var r wire.Refused
-			if err := wire.Decode(m.Body, &r); err != nil {
-				return err
-			}
-			return fmt.Errorf("the relay refuses the units of %s: %s", x.origin, r.Reason)
-		case wire.KindAck:
-			var a wire.Ack
-			if err := wire.Decode(m.Body, &a); err != nil {
-				return err
-			}
-			x.acknowledged(&a)
-		}
-	}
-}
-
-func (x *fed) acknowledged(a *wire.Ack) {
-	now := time.Now()
-	x.mu.Lock()
-	ln := &x.lanes[a.Lane]
-	ln.settled = max(ln.settled, a.Settled)
-	n := 0
-	for ; n < len(ln.flight) && ln.flight[n].last <= a.Durable; n++ {
-		ln.durable += ln.flight[n].events
-	}
-	arrived := ln.flight[:n:n]
-	ln.flight = ln.flight[n:]
-	x.mu.Unlock()
-	x.feeder.mu.Lock()
-	defer x.feeder.mu.Unlock()
-	for _, f := range arrived {
-		if f.events > 0 {
-			x.latencies.Add(now.Sub(f.due), 1)
-		}
-	}
+	first, last uint64
+	events      uint64
+	due         time.Time // when it was to be sent
+	message     transport.Message
 }
 
 // beat keeps the critical lane alive, as an agent without critical events does.
@@ -175,8 +130,9 @@ func (x *fed) send(ctx context.Context, begin time.Time) error {
 	return x.rest(ctx)
 }
 
-// hand stamps events as an agent does that has just read them, and gives them
-// to the transport as the lane's next batch. Each lane has one caller.
+// hand stamps events as an agent does that has just read them, makes them the
+// lane's next batch, and waits until the one before went out. Each lane has one
+// caller.
 func (x *fed) hand(ctx context.Context, enc *event.Encoder, l event.Lane, list []event.Event, sum exact.Sum, due time.Time) error {
 	ln := &x.lanes[l]
 	stamp, err := x.clock.Stamp()
@@ -199,14 +155,18 @@ func (x *fed) hand(ctx context.Context, enc *event.Encoder, l event.Lane, list [
 	if list[len(list)-1].Kind == event.Heartbeat {
 		beats = 1
 	}
+	made := flight{b.First, b.Last(), uint64(len(list)) - beats, due, wire.Encode(&m)}
+	chain := event.Chain(ln.chain, body)
 	x.mu.Lock()
-	ln.chain, ln.next = event.Chain(ln.chain, body), b.Last()+1
-	ln.sum, ln.heartbeats = ln.sum.Add(sum), ln.heartbeats+beats
-	ln.events += uint64(len(list)) - beats
-	// Before it goes out, so that no acknowledgement can overtake it.
-	ln.flight = append(ln.flight, flight{b.Last(), uint64(len(list)) - beats, due})
-	x.mu.Unlock()
-	return x.session.Send(ctx, transport.Lane(l), wire.Encode(&m))
+	defer x.mu.Unlock()
+	ln.chain, ln.next = chain, b.Last()+1
+	ln.sum, ln.heartbeats, ln.events = ln.sum.Add(sum), ln.heartbeats+beats, ln.events+made.events
+	ln.flight, ln.bytes = append(ln.flight, made), ln.bytes+len(made.message.Body)
+	x.moved.Broadcast()
+	for (len(ln.flight)-ln.out > aheadOf || ln.bytes > keptBytes/len(x.agents)) && ctx.Err() == nil {
+		x.moved.Wait()
+	}
+	return nil
 }
 
 // place numbers events and spreads them over the time since the batch before.

@@ -15,14 +15,12 @@ import (
 	"pando/event"
 	"pando/internal/durable"
 	"pando/transport"
-	"pando/tree/custody"
 	"pando/tree/rootclock"
 )
 
 // feeder is the process that stands for all agents of a relay. It makes events
 // in memory and encodes them on the fly, as agents do, which is in its own
-// account; it has no log, so it vouches at once for what it sends, and keeps
-// nothing to send again: a session that ends is the end of the run.
+// account; it has no log, so it vouches at once for what it sends.
 type feeder struct {
 	*process
 	spec   FeedSpec
@@ -51,6 +49,7 @@ type FeedState struct {
 	Sent, Durable uint64
 	Wire          uint64 // bytes
 	Unsettled     uint64 // sequence numbers, heartbeats included
+	SessionsLost  uint64
 }
 
 // Start connects the agents and lets them send.
@@ -64,20 +63,20 @@ func (f *feeder) Start(s FeedSpec, _ *None) (err error) {
 	}
 	o := &Options{Entities: s.Entities, Signals: s.Signals, Agents: len(s.Agents)}
 	for i := range s.Agents {
-		x, err := f.dial(i, newEvents(s.Kind, o, i))
+		x, err := f.agent(i, newEvents(s.Kind, o, i))
 		if err != nil {
 			return err
 		}
 		f.agents = append(f.agents, x)
 	}
 	for _, x := range f.agents {
-		f.run(x.listen)
+		f.run(x.serve)
 	}
 	for _, x := range f.agents {
 		select {
 		case <-x.opened:
 		case <-time.After(callLimit / 2):
-			return errors.New("the relay does not open the agents' units")
+			return errors.Join(errors.New("the relay does not open the agents' units"), f.failure())
 		}
 	}
 	begin := time.Now()
@@ -88,7 +87,7 @@ func (f *feeder) Start(s FeedSpec, _ *None) (err error) {
 	return nil
 }
 
-func (f *feeder) dial(i int, w *events) (*fed, error) {
+func (f *feeder) agent(i int, w *events) (*fed, error) {
 	o := transport.DefaultOptions()
 	var err error
 	if o.Credentials, err = transport.LoadCredentials(f.spec.Agents[i]); err != nil {
@@ -97,12 +96,8 @@ func (f *feeder) dial(i int, w *events) (*fed, error) {
 	f.clock.Wire(&o)
 	o.Network, o.Logger = counted{transport.TCP(), &f.wire}, f.log
 	o.Timeout = sessionTimeout
-	term := custody.Term{Epoch: 1, Session: 1}
-	s, err := transport.Dial(f.ctx, f.spec.Parents[0], transport.Hello{Term: term}, o)
-	if err != nil {
-		return nil, err
-	}
-	x := &fed{feeder: f, session: s, term: term, origin: o.Credentials.Identity().Node(), wal: event.WALID(i + 1), events: w, opened: make(chan struct{})}
+	x := &fed{feeder: f, options: o, origin: o.Credentials.Identity().Node(), wal: event.WALID(i + 1), events: w, opened: make(chan struct{})}
+	x.moved = sync.NewCond(&x.mu)
 	for l := range x.lanes {
 		x.lanes[l].next = 1
 	}
@@ -123,6 +118,7 @@ func (f *feeder) State(_ None, s *FeedState) error {
 			s.Durable += ln.durable
 			s.Unsettled += ln.next - 1 - ln.settled
 		}
+		s.SessionsLost += x.lost
 		x.mu.Unlock()
 	}
 	s.Wire = f.wire.Load()

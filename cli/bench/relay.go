@@ -53,6 +53,9 @@ type RelayResult struct {
 	// Latency is from the moment at which a batch was to be sent to the
 	// relay's word that it is durable and stepped.
 	Latency Percentiles `json:"latency_ms"`
+	// SessionsLost is how often an agent had to connect anew: a machine that
+	// is short of processors starves heartbeats.
+	SessionsLost uint64 `json:"sessions_lost"`
 }
 
 const (
@@ -127,7 +130,13 @@ func (b *bench) relay(ctx context.Context, o *RelayOptions, r *RelayResult) erro
 	r.BytesPerEvent = ratio(float64(w.last.Wire-w.first.Wire), float64(w.last.Sent-w.first.Sent))
 	r.Duration = Duration{WarmUp: warmUp.Seconds(), Measured: w.took.Seconds()}
 	r.spend(before, after, r.Events.Measured, tierRelay)
-	return b.settle(ctx, g, &r.Figures)
+	if err := b.settle(ctx, g, &r.Figures); err != nil {
+		return err
+	}
+	var s FeedState
+	err = g.call(ctx, "State", None{}, &s)
+	r.SessionsLost = s.SessionsLost
+	return err
 }
 
 // feed starts the generator.

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"os"
+	"runtime"
 	"runtime/metrics"
 	"strconv"
 	"strings"
@@ -41,7 +42,11 @@ func readUsage() (u Usage, err error) {
 	u.GC = classes[3].Value.Float64() - idleMark
 	u.RSS, u.PeakRSS = residentSet()
 	if u.PeakRSS == 0 {
-		u.PeakRSS = float64(r.Maxrss) / (1 << 10) // kB, on most systems
+		unit := float64(1 << 10) // of kB to a MiB
+		if runtime.GOOS == "darwin" {
+			unit = 1 << 20
+		}
+		u.PeakRSS = float64(r.Maxrss) / unit
 		u.RSS = u.PeakRSS
 	}
 	return u, nil
