@@ -51,6 +51,7 @@ type fedLane struct {
 	chain  event.Hash
 	hlc    hlc.Timestamp // last
 	stamp  int64         // last
+	buffer []byte        // of whoever makes batches
 	flight []flight      // not settled, in their order
 	bytes  int           // of these
 	out    int           // of these, sent in this session
@@ -143,10 +144,11 @@ func (x *fed) hand(ctx context.Context, enc *event.Encoder, l event.Lane, list [
 	x.place(ln, list, max(stamp, ln.hlc+1), now)
 	b := event.Batch{Unit: event.Unit{Origin: x.origin, WAL: x.wal, Lane: l}, First: ln.next, Boot: x.clock.Boot(), Events: list,
 		Positions: []event.Position{{Source: x.events.source, File: "bench", Offset: int64(ln.next), Replayable: true}}}
-	body, err := enc.Encode(nil, &b)
+	body, err := enc.Encode(ln.buffer[:0], &b)
 	if err != nil {
 		return err
 	}
+	ln.buffer = body
 	m := wire.Batch{Before: ln.chain, DurableTo: b.Last(), Bytes: body}
 	if m.Map, m.Mapped = x.clock.Mapping(); !m.Mapped {
 		m.Map = clock.Mapping{Boot: b.Boot, At: now}

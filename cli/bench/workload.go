@@ -41,11 +41,11 @@ var (
 
 // draw is one event without what is different each time it is sent.
 type draw struct {
-	series   uint32
-	code     uint8 // 0: none; otherwise one of the entity's codes, from 1
-	severity event.Severity
-	value    float64
-	exact    exact.Sum // the value
+	entity, signal string
+	coded          bool // signal is a code
+	severity       event.Severity
+	value          float64
+	exact          exact.Sum // the value
 }
 
 // events are what one agent sends, again and again: every series once, as a
@@ -74,21 +74,11 @@ func newEvents(kind string, o *Options, agent int) *events {
 	series := len(w.entities) * len(w.signals)
 	zipf := rand.NewZipf(w.random, zipfS, zipfV, uint64(series-1))
 	for i := range max(draws/o.Agents, 4*series) {
-		d := draw{series: uint32(i), severity: event.SeverityInfo, value: math.Exp(w.random.NormFloat64())}
+		n, coded := i, false
 		if i >= series {
-			d.series = uint32(zipf.Uint64())
+			n, coded = int(zipf.Uint64()), w.random.Float64() < codeShare
 		}
-		if i >= series && w.random.Float64() < codeShare {
-			d.code, d.severity, d.value = uint8(1+w.random.IntN(len(calmCodes))), event.SeverityWarn, 1
-			if w.entityOf(d.series)%failing == 0 {
-				d.code, d.severity = uint8(1+w.random.IntN(len(errorCodes))), event.SeverityError
-			}
-		}
-		if kind == KindLog {
-			d.value = 1
-		}
-		d.exact, _ = exact.FromFloat(d.value) // it is far from the limits
-		w.draws = append(w.draws, d)
+		w.draws = append(w.draws, w.draw(n, coded))
 	}
 	w.random.Shuffle(len(w.draws), func(i, j int) { w.draws[i], w.draws[j] = w.draws[j], w.draws[i] })
 	if kind == KindLog {
@@ -97,20 +87,22 @@ func newEvents(kind string, o *Options, agent int) *events {
 	return w
 }
 
-// entityOf is the index of a series' entity: the busiest series are of
-// different ones.
-func (w *events) entityOf(series uint32) int { return int(series) % len(w.entities) }
-
-func (w *events) names(d *draw) (entity, signal string) {
-	at := w.entityOf(d.series)
-	entity = w.entities[at]
-	switch {
-	case d.code == 0:
-		return entity, w.signals[int(d.series)/len(w.entities)]
-	case at%failing == 0:
-		return entity, errorCodes[d.code-1]
+// draw makes an event of the nth busiest series, or one with a code of its
+// entity. The busiest series are of different entities.
+func (w *events) draw(n int, coded bool) draw {
+	at := n % len(w.entities)
+	d := draw{entity: w.entities[at], signal: w.signals[n/len(w.entities)], coded: coded, severity: event.SeverityInfo, value: math.Exp(w.random.NormFloat64())}
+	if w.kind == KindLog || coded {
+		d.value = 1
 	}
-	return entity, calmCodes[d.code-1]
+	switch {
+	case coded && at%failing == 0:
+		d.signal, d.severity = errorCodes[w.random.IntN(len(errorCodes))], event.SeverityError
+	case coded:
+		d.signal, d.severity = calmCodes[w.random.IntN(len(calmCodes))], event.SeverityWarn
+	}
+	d.exact, _ = exact.FromFloat(d.value) // it is far from the limits
+	return d
 }
 
 // write makes the texts and attributes of log events.
@@ -141,9 +133,8 @@ func (w *events) fill(list []event.Event, arena []event.Attr) (sum exact.Sum) {
 		at := w.next % len(w.draws)
 		w.next++
 		d, e := &w.draws[at], &list[i]
-		*e = event.Event{Criticality: 2, Kind: event.Metric, Severity: d.severity, Source: w.source, Value: d.value}
-		e.Entity, e.Signal = w.names(d)
-		if d.code != 0 {
+		*e = event.Event{Criticality: 2, Kind: event.Metric, Severity: d.severity, Source: w.source, Entity: d.entity, Signal: d.signal, Value: d.value}
+		if d.coded {
 			e.Kind, e.Criticality = event.Log, 1
 		}
 		if w.kind == KindLog {

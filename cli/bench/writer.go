@@ -113,11 +113,11 @@ func render(e *events) (list []block) {
 		var b block
 		for i := range blockLines {
 			d := &e.draws[at+i]
-			entity, signal := e.names(d)
-			if d.code != 0 {
-				b.text = fmt.Appendf(b.text, "{\"entity\":%q,\"signal\":%q,\"level\":\"warn\"}\n", entity, signal)
+			b.text = fmt.Appendf(b.text, "{\"entity\":%q,\"signal\":%q,", d.entity, d.signal)
+			if d.coded {
+				b.text = append(b.text, "\"level\":\"warn\"}\n"...)
 			} else {
-				b.text = fmt.Appendf(b.text, "{\"entity\":%q,\"signal\":%q,\"value\":%s}\n", entity, signal, strconv.FormatFloat(d.value, 'g', -1, 64))
+				b.text = fmt.Appendf(b.text, "\"value\":%s}\n", strconv.FormatFloat(d.value, 'g', -1, 64))
 			}
 			b.sum = b.sum.Add(d.exact)
 		}
