@@ -46,7 +46,7 @@ takes away from the relay is not given back.`,
 	}
 	f.add(cmd, &o.Options)
 	cmd.Flags().StringVar(&o.Kind, "kind", o.Kind, "of events: metric (entity, signal, value), or log (120 bytes of text, a trace id, 4 attributes)")
-	cmd.Flags().IntVar(&o.Batch, "batch", o.Batch, "events in a batch")
+	cmd.Flags().IntVar(&o.Batch, "batch", o.Batch, "events in a batch (default: as many as an agent gathers)")
 	cmd.Flags().Float64Var(&o.Rate, "rate", 0, "events a second of all agents together (default: as many as the relay takes)")
 	return cmd
 }

@@ -85,12 +85,7 @@ func (x *fed) beat(ctx context.Context) error {
 			return err
 		}
 	}
-	return x.rest(ctx)
-}
-
-// rest waits until the process ends.
-func (x *fed) rest(ctx context.Context) error {
-	<-ctx.Done()
+	<-ctx.Done() // a part that ends earlier has failed
 	return nil
 }
 
@@ -111,6 +106,8 @@ func (x *fed) send(ctx context.Context, begin time.Time) error {
 	if x.spec.Rate > 0 {
 		interval = time.Duration(float64(time.Second) * float64(x.spec.Batch*len(x.agents)) / x.spec.Rate)
 	}
+	// One agent after the other, as none knows of the others.
+	begin = begin.Add(interval * time.Duration(x.wal-1) / time.Duration(len(x.agents)))
 	beat := begin
 	for n := time.Duration(1); !x.halted.Load() && ctx.Err() == nil; n++ {
 		due := time.Now()
@@ -128,7 +125,8 @@ func (x *fed) send(ctx context.Context, begin time.Time) error {
 			return err
 		}
 	}
-	return x.rest(ctx)
+	<-ctx.Done()
+	return nil
 }
 
 // hand stamps events as an agent does that has just read them, makes them the

@@ -16,13 +16,13 @@ import (
 type RelayOptions struct {
 	Options
 	Kind  string  // KindMetric or KindLog
-	Batch int     // events
+	Batch int     // events; 0: as many as an agent would gather
 	Rate  float64 // events a second of all agents; 0: as many as the relay takes
 }
 
 // DefaultRelayOptions are the workload of the design's table.
 func DefaultRelayOptions() RelayOptions {
-	return RelayOptions{Kind: KindMetric, Batch: 4096,
+	return RelayOptions{Kind: KindMetric,
 		Options: Options{For: 10 * time.Second, Entities: 200, Signals: 20, Agents: 4}}
 }
 
@@ -31,8 +31,8 @@ func (o *RelayOptions) Validate() error {
 	switch {
 	case o.Kind != KindMetric && o.Kind != KindLog:
 		return fmt.Errorf("kind: %q: give %s or %s", o.Kind, KindMetric, KindLog)
-	case o.Batch < 1 || o.Batch >= event.MaxBatchEvents:
-		return fmt.Errorf("batch: %d events are outside 1 to %d", o.Batch, event.MaxBatchEvents-1)
+	case o.Batch < 0 || o.Batch >= event.MaxBatchEvents:
+		return fmt.Errorf("batch: %d events are outside 0 to %d", o.Batch, event.MaxBatchEvents-1)
 	case o.Kind == KindLog && o.Batch > maxLogBatch:
 		return fmt.Errorf("batch: %d log events may not fit into one: give at most %d", o.Batch, maxLogBatch)
 	case !(o.Rate >= 0 && o.Rate <= maxRate):
@@ -41,7 +41,21 @@ func (o *RelayOptions) Validate() error {
 	return o.Options.Validate()
 }
 
+// batch is how many events go at once: under load as many as an agent's batch
+// holds; at a rate as many as come between two looks at a file.
+func (o *RelayOptions) batch() int {
+	switch {
+	case o.Batch > 0:
+		return o.Batch
+	case o.Rate > 0:
+		return min(max(int(o.Rate/float64(o.Agents)*gatherOver.Seconds()), 1), fullBatch)
+	}
+	return fullBatch
+}
+
 const (
+	fullBatch  = 4096
+	gatherOver = 10 * time.Millisecond
 	// maxLogBatch keeps a batch of log events below [event.MaxBatchBytes].
 	maxLogBatch = 4096
 	maxRate     = 1e9
@@ -82,7 +96,7 @@ func Relay(ctx context.Context, o RelayOptions) (r RelayResult, err error) {
 	}
 	defer func() { err = errors.Join(err, leave()) }()
 	r.Workload, r.Machine = o.workload(o.Kind, 1, 1), machine(disk)
-	r.Workload.Batch, r.Workload.Rate = o.Batch, o.Rate
+	r.Workload.Batch, r.Workload.Rate = o.batch(), o.Rate
 	if err := b.relay(ctx, &o, &r); err != nil {
 		return r, fmt.Errorf("bench relay: %w", err)
 	}
@@ -141,7 +155,7 @@ func (b *bench) relay(ctx context.Context, o *RelayOptions, r *RelayResult) erro
 
 // feed starts the generator.
 func (b *bench) feed(ctx context.Context, o *RelayOptions, relays []string) (*worker, error) {
-	s := FeedSpec{Spec: Spec{Dir: b.dir, Parents: relays, LogLevel: o.LogLevel}, Kind: o.Kind, Entities: o.Entities, Signals: o.Signals, Batch: o.Batch, Rate: o.Rate}
+	s := FeedSpec{Spec: Spec{Dir: b.dir, Parents: relays, LogLevel: o.LogLevel}, Kind: o.Kind, Entities: o.Entities, Signals: o.Signals, Batch: o.batch(), Rate: o.Rate}
 	for i := range o.Agents {
 		files, err := b.crew.issue(transport.RoleAgent, fmt.Sprintf("agent%d", i+1))
 		if err != nil {
