@@ -28,7 +28,7 @@ func floors() []floor {
 		{name: "parts of roles", packages: []string{"agent/...", "root/..."}, together: true},
 		{name: "roles", packages: []string{"agent", "relay", "root"}},
 		{name: "simulation", packages: []string{"sim", "sim/..."}, together: true},
-		{name: "demonstration", packages: []string{"cli/demo"}},
+		{name: "demonstration", packages: []string{"cli/bench", "cli/demo"}},
 		{name: "command line", packages: []string{"cli"}},
 		{name: "tests of whole processes", packages: []string{"scripts/..."}},
 		{name: "program", packages: []string{"."}},
