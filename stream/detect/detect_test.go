@@ -372,13 +372,23 @@ func TestSeriesUnit(t *testing.T) {
 func TestSeriesLearning(t *testing.T) {
 	s := NewSeries()
 	r := rand.New(rand.NewPCG(11, 11))
-	for i := range int64(200) {
-		if x, _ := s.Step(i*60*second, 100+about(r)); !x.Learning {
+	for i := range int64(400) { // more than a day, which is one cycle
+		if x, _ := s.Step(i*300*second, 100+about(r)); !x.Learning {
 			t.Fatalf("sample %d: %+v", i, x)
 		}
 	}
-	if x, _ := s.Step(200*60*second, 300); x.Score < DefaultThreshold {
+	if x, _ := s.Step(400*300*second, 300); x.Score < DefaultThreshold {
 		t.Errorf("far out of range: %+v", x)
+	}
+	day := NewSeries()
+	for i := range int64(288) { // the first morning is no finding
+		v := about(r)
+		if i >= 108 {
+			v += 50
+		}
+		if x, _ := day.Step(i*300*second, v); x.Score >= DefaultThreshold {
+			t.Fatalf("the first day, sample %d: %+v", i, x)
+		}
 	}
 	flat := NewSeries()
 	for i := range int64(5000) {
@@ -411,7 +421,7 @@ func TestSeriesNull(t *testing.T) {
 				s, r := NewSeries(), rand.New(rand.NewPCG(13, 13))
 				found := [5]int{}
 				for i := range int64(n) {
-					if learning && i%300 == 0 {
+					if learning && i%570 == 0 {
 						s = NewSeries() // never gets beyond
 					}
 					x, err := s.Step(i*300*second, draw(r))

@@ -43,29 +43,30 @@ const (
 	mostBeyond = 4
 )
 
-// rarity is the decimal logarithm of how many windows go by, on average,
-// before the statistic of a window is v or more; 0 until that can be said.
-// Overlap is how many values were kept for each window, at least 1: so many
-// are one observation.
-//
-// Up to the largest value seen it is the conformal rank (Vovk, Gammerman and
-// Shafer, "Algorithmic Learning in a Random World", 2005). Beyond, the tail is
-// a Pareto tail around the median, so that heavy tails are no news (Hill, "A
-// Simple General Approach to Inference About the Tail of a Distribution",
-// 1975): logarithms of its excesses over a threshold are exponential, and as
-// their scale is not known, the predictive tail of one more, x, after k others
-// with the sum S is (1+x/S)^-k (Geisser, "Predictive Inference", 1993). There
-// is no unit in it.
-func (s *sample) rarity(v, overlap float64) float64 {
+// rank is the decimal logarithm of how many windows go by, on average, before
+// the statistic of a window is v or more, by the conformal rank of v among
+// those seen (Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random
+// World", 2005); 0 until there are enough. Overlap is how many values were kept
+// for each window, at least 1: so many are one observation.
+func (s *sample) rank(v, overlap float64) float64 {
 	n := len(s.sorted)
 	if n < leastValues {
 		return 0
 	}
-	windows := float64(n) / overlap
-	largest := s.sorted[n-1]
 	atLeast := float64(n-sort.SearchFloat64s(s.sorted, v)) / overlap
-	rank := log10((windows + 1) / (atLeast + 1))
-	if v <= largest {
+	return log10((float64(n)/overlap + 1) / (atLeast + 1))
+}
+
+// rarity is the rank, and beyond the largest value seen what a Pareto tail
+// around the median gives, so that heavy tails are no news (Hill, "A Simple
+// General Approach to Inference About the Tail of a Distribution", 1975):
+// logarithms of its excesses over a threshold are exponential, and as their
+// scale is not known, the predictive tail of one more, x, after k others with
+// the sum S is (1+x/S)^-k (Geisser, "Predictive Inference", 1993). There is no
+// unit in it.
+func (s *sample) rarity(v, overlap float64) float64 {
+	rank, n := s.rank(v, overlap), len(s.sorted)
+	if n < leastValues || v <= s.sorted[n-1] {
 		return rank
 	}
 	k := min(n/2-1, int(tailWindows*overlap))

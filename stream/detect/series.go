@@ -19,8 +19,8 @@ import (
 )
 
 // DefaultThreshold is the score from which a [Series] makes a finding: what
-// comes once in some 300 samples, or less often.
-const DefaultThreshold = 2.5
+// comes once in some 200 samples, or less often.
+const DefaultThreshold = 2.3
 
 const (
 	// introduction is how many intervals are looked at to learn how far apart
@@ -208,11 +208,19 @@ func (o *Score) consider(surprise float64, from, to int64) {
 	}
 }
 
-// inRange compares with the values seen, at both ends.
+// inRange compares with the values seen, at both ends. In the first cycle of
+// the season only ranks count: how far a value is beyond those before may be
+// what happens at this hour every day.
 func (s *Series) inRange(t int64, v float64, out *Score) {
-	twice := log10(2)
+	rarity := (*sample).rank
+	if known := s.seasons[0].times; len(known) > 0 && t-known[0] >= s.seasons[0].period {
+		rarity = (*sample).rarity
+	}
+	// Two ends are looked at, and as if it were by all the averages to come: a
+	// series shall not speak more often before it is known than after.
+	often := log10(float64(2 * looks))
 	for i := range s.values {
-		out.consider(s.values[i].rarity(v, 1)-twice, s.usual, t)
+		out.consider(rarity(&s.values[i], v, 1)-often, s.usual, t)
 		v = -v
 	}
 	if all := s.values[0].sorted; len(all) == 0 || v >= all[len(all)/4] && v <= all[len(all)*3/4] {
