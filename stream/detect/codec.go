@@ -25,10 +25,11 @@ func readCount(r *pack.Reader, field string) int64 {
 	return int64(r.Uint(field, math.MaxInt64/2))
 }
 
-// readReal reads a float that sums and squares may be made of.
-func readReal(r *pack.Reader, field string, least float64) float64 {
+// readReal reads a float in a range, and so no NaN, whose bits and whose
+// integer differ between machines.
+func readReal(r *pack.Reader, field string, least, most float64) float64 {
 	v := r.Float(field)
-	if r.Err() == nil && !(v >= least && v <= 2*MaxValue) {
+	if r.Err() == nil && !(v >= least && v <= most) {
 		r.Fail(field, fmt.Errorf("%w: %g", errState, v))
 	}
 	return v
@@ -91,7 +92,7 @@ func (l *Level) Snapshot(w *pack.Writer) {
 // an error it is as before.
 func (l *Level) Restore(in *pack.Reader) error {
 	readVersion(in)
-	fresh := Level{values: readSample(in, fenceValues, math.Inf(-1))}
+	fresh := Level{values: readSample(in, fenceValues, math.Inf(-1), math.Inf(1))}
 	fresh.lo, fresh.hi = in.Float("lower fence"), in.Float("upper fence")
 	fresh.count = readCount(in, "count")
 	for i := range fresh.told {
@@ -171,13 +172,19 @@ func (b *baseline) append(w *pack.Writer) {
 }
 
 func readBaseline(r *pack.Reader, at int64) baseline {
-	return baseline{
-		exposure: readReal(r, "exposure learnt", 0), events: readReal(r, "events learnt", 0),
-		expected: readReal(r, "expected", 0), square: readReal(r, "squares", 0),
+	// More than sums of that many integers can be; quotients stay finite.
+	const mostSum, mostSquare = 1e20, 1e60
+	b := baseline{
+		exposure: readReal(r, "exposure learnt", 0, mostSum), events: readReal(r, "events learnt", 0, mostSum),
+		expected: readReal(r, "expected", 0, mostSquare), square: readReal(r, "squares", 0, mostSquare),
 		openEvents: readCount(r, "events of the block"),
 		openFrom:   int64(r.Uint("beginning of the block", uint64(at))),
 		whole:      readCount(r, "learnt"),
 	}
+	if r.Err() == nil && b.exposure > 0 && b.exposure < 1 {
+		r.Fail("exposure learnt", fmt.Errorf("%w: less than one", errState))
+	}
+	return b
 }
 
 // append writes the values in the order in which they came.
@@ -188,15 +195,10 @@ func (s *sample) append(w *pack.Writer) {
 	}
 }
 
-func readSample(r *pack.Reader, limit int, least float64) sample {
+func readSample(r *pack.Reader, limit int, least, most float64) sample {
 	s := newSample(limit)
 	for n := r.Array("values", limit); n > 0 && r.Err() == nil; n-- {
-		v := r.Float("value")
-		if r.Err() == nil && (math.IsNaN(v) || v < least) {
-			r.Fail("value", fmt.Errorf("%w: %g", errState, v))
-			break
-		}
-		s.ring = append(s.ring, v+0)
+		s.ring = append(s.ring, readReal(r, "value", least, most)+0)
 	}
 	s.sorted = slices.Clone(s.ring)
 	slices.Sort(s.sorted)
@@ -246,8 +248,8 @@ func (s *Series) Restore(r *pack.Reader) error {
 	}
 	fresh.setStep(readCount(r, "step"))
 	fresh.usual = readMoment(r, "usual")
-	fresh.told = readReal(r, "told", 0)
-	fresh.values[0] = readSample(r, history, -MaxValue)
+	fresh.told = readReal(r, "told", 0, MaxValue)
+	fresh.values[0] = readSample(r, history, -MaxValue, MaxValue)
 	for _, v := range fresh.values[0].ring {
 		fresh.values[1].add(-v)
 	}
@@ -255,9 +257,9 @@ func (s *Series) Restore(r *pack.Reader) error {
 		fresh.seasons[i].read(r)
 		for j := range fresh.means[i] {
 			fresh.means[i][j] = mean{
-				sum: readReal(r, "sum", 0), weight: readReal(r, "weight", 0),
+				sum: readReal(r, "sum", 0, 2*MaxValue), weight: readReal(r, "weight", 0, 1),
 				since: readCount(r, "since"), quiet: readMoment(r, "quiet"),
-				past: readSample(r, history, 0),
+				past: readSample(r, history, 0, 2*MaxValue),
 			}
 		}
 	}
@@ -279,7 +281,7 @@ func readMoment(r *pack.Reader, field string) int64 {
 
 func (s *season) read(r *pack.Reader) {
 	for n := r.Array("season", most); n > 0 && r.Err() == nil; n-- {
-		t, v := readMoment(r, "time"), readReal(r, "value", -MaxValue)
+		t, v := readMoment(r, "time"), readReal(r, "value", -MaxValue, MaxValue)
 		if r.Err() == nil && len(s.times) > 0 && t < s.times[len(s.times)-1] {
 			r.Fail("time", fmt.Errorf("%w: goes back", errState))
 		}

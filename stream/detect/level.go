@@ -31,7 +31,7 @@ const (
 	levelBlock = 32
 )
 
-// What a [LevelChange] is about.
+// Aspect is what a [LevelChange] is about.
 type Aspect uint8
 
 // The aspects.
