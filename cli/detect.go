@@ -19,8 +19,9 @@ import (
 	"pando/stream/detect"
 )
 
-// maxLine bounds a line of a CSV file: more is no row of a time series.
-const maxLine = 1 << 20
+// maxRow bounds a row of a CSV file in bytes: what is longer is no row of a time
+// series but an unclosed quote, which the CSV reader would keep whole.
+const maxRow = 1 << 20
 
 func newDetect(e *env) *cobra.Command {
 	var d detection
@@ -105,7 +106,8 @@ type judged struct {
 
 // run scores all rows of in. Errors name the line.
 func (d *detection) run(in io.Reader, out io.Writer) (samples, findings int, err error) {
-	rows := csv.NewReader(&lineLimit{in: in})
+	limit := &rowLimit{in: in}
+	rows := csv.NewReader(limit)
 	rows.ReuseRecord = true
 	head, err := rows.Read()
 	if errors.Is(err, io.EOF) {
@@ -124,17 +126,21 @@ func (d *detection) run(in io.Reader, out io.Writer) (samples, findings int, err
 		return 0, 0, err
 	}
 	series := detect.NewSeries()
-	for {
+	for line := 1; ; {
+		limit.row = 0
 		row, err := rows.Read()
 		if errors.Is(err, io.EOF) {
 			return samples, findings, nil
 		}
+		if errors.Is(err, errLongRow) {
+			return samples, findings, withHint(fmt.Errorf("after line %d: %w", line, err), "look for a quote that is not closed")
+		}
 		if err != nil {
 			return samples, findings, err
 		}
+		line, _ = rows.FieldPos(of)
 		j, err := d.judge(series, row[at], row[of])
 		if err != nil {
-			line, _ := rows.FieldPos(of)
 			return samples, findings, fmt.Errorf("line %d: %w", line, err)
 		}
 		samples++
@@ -252,21 +258,20 @@ func parseMoment(text string) (int64, error) {
 	return n*unit + fraction, nil
 }
 
-// lineLimit refuses endless lines, which the CSV reader would keep whole.
-type lineLimit struct {
-	in     io.Reader
-	length int
+var errLongRow = fmt.Errorf("a row is longer than %d bytes", maxRow)
+
+// rowLimit refuses endless rows. Its reader sets row to 0 at the beginning of
+// each; what it reads ahead is far below the bound.
+type rowLimit struct {
+	in  io.Reader
+	row int // bytes read for the present row
 }
 
-func (l *lineLimit) Read(p []byte) (int, error) {
-	n, err := l.in.Read(p)
-	for _, b := range p[:n] {
-		if l.length++; b == '\n' {
-			l.length = 0
-		}
-		if l.length > maxLine {
-			return 0, fmt.Errorf("a line is longer than %d bytes", maxLine)
-		}
+func (l *rowLimit) Read(p []byte) (int, error) {
+	if l.row > maxRow {
+		return 0, errLongRow
 	}
+	n, err := l.in.Read(p)
+	l.row += n
 	return n, err
 }

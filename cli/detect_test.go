@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -116,4 +117,26 @@ func TestParseMoment(t *testing.T) {
 			t.Errorf("%q is taken for %d", text, got)
 		}
 	}
+}
+
+// TestDetectEndless ends at a quote that is never closed, before it fills the
+// memory.
+func TestDetectEndless(t *testing.T) {
+	in := io.MultiReader(strings.NewReader("time,value\n1,2\n2,\""), endless{})
+	var stdout, stderr bytes.Buffer
+	if code := Run(t.Context(), []string{"detect", "-", "-o", "csv"}, in, &stdout, &stderr); code != exitFailure {
+		t.Errorf("exit code %d, want %d", code, exitFailure)
+	}
+	if want := "after line 2: a row is longer than 1048576 bytes"; !strings.Contains(stderr.String(), want) {
+		t.Errorf("said %q, want %q", &stderr, want)
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = "x\n"[i&1]
+	}
+	return len(p), nil
 }
