@@ -44,6 +44,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 //	├── tree, tap, incident, series         ask a running tree
 //	├── replay, wal inspect|verify|repair   look at a stopped node
 //	├── ca init|issue, gossip keygen        make certificates and keys
+//	├── detect                               try detectors on a file
 //	├── config check
 //	└── completion, exit-codes, version, demo
 func newRoot(e *env) *cobra.Command {
@@ -52,6 +53,7 @@ func newRoot(e *env) *cobra.Command {
 		newCA(e),
 		newCompletion(e),
 		newConfig(e),
+		newDetect(e),
 		newExitCodes(e),
 		newTap(e),
 		newTree(e),
