@@ -44,7 +44,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 //	├── tree, tap, incident, series         ask a running tree
 //	├── replay, wal inspect|verify|repair   look at a stopped node
 //	├── ca init|issue, gossip keygen        make certificates and keys
-//	├── config check
+//	├── config check, pattern check|test
 //	└── completion, exit-codes, version, demo
 func newRoot(e *env) *cobra.Command {
 	commands := append(treeCommands(e),

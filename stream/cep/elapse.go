@@ -24,38 +24,47 @@ func (m *machine) nextOf(g *group) int64 {
 	return next
 }
 
-// arm computes when the key needs attention next, and tells the wheel. A timer
-// that comes too early is harmless, so it is not moved for a later time.
+// arm tells the wheel when the key needs attention next. That may be too early,
+// which is harmless: a timer is not moved for a later time.
 func (e *Engine) arm(k *keyed) {
-	k.next = math.MaxInt64
-	for _, g := range k.groups {
-		k.next = min(k.next, k.machine.nextOf(g))
-	}
 	if !k.timer.armed || k.next < k.timer.deadline {
 		e.wheel.set(&k.timer, k.next)
 	}
 }
 
+// survey computes anew what the key waits for.
+func (k *keyed) survey() {
+	k.next, k.wants = math.MaxInt64, 0
+	for _, g := range k.groups {
+		k.next = min(k.next, k.machine.nextOf(g.group))
+		k.wants |= k.machine.wants(&g.state)
+	}
+}
+
 // elapse lets event time come to now for a key: moment by moment, what is
 // complete then is reported, and what is over ends. The key may be left
-// without groups.
+// without runs.
 func (e *Engine) elapse(k *keyed, now int64) {
-	for len(k.groups) > 0 && k.next <= now {
-		e.moment(k, k.next)
-		e.arm(k)
+	for k.total > 0 && k.next <= now {
+		k.survey()
+		if k.next <= now {
+			e.moment(k, k.next)
+			k.survey()
+		}
 	}
 }
 
 // moment is one instant of elapse.
 func (e *Engine) moment(k *keyed, at int64) {
 	m := k.machine
-	m.pop.reset()
 	var done []completion
+	var changed []*group
 	for _, g := range k.groups {
 		finished := g.open&finishBit != 0
 		if finished && m.End.For > 0 && g.until <= at {
 			done = append(done, completed(&g.state, g.runs)...)
-			g.open &^= finishBit
+			g.open, g.moves = g.open&^finishBit, true
+			changed = append(changed, g.group)
 			for i := range g.runs {
 				g.runs[i].moved = true
 			}
@@ -65,22 +74,26 @@ func (e *Engine) moment(k *keyed, at int64) {
 			over++
 		}
 		ended := g.runs[:over]
-		switch {
-		case finished && m.End.For == 0:
+		if finished && m.End.For == 0 {
 			done = append(done, completed(&g.state, ended)...)
-		default:
+		} else {
 			m.counts.Expired += uint64(over)
 			for i := range ended {
-				e.expired(k, g, &ended[i])
+				e.expired(k, g.group, &ended[i])
 			}
 		}
-		g.runs = slices.Clone(g.runs[over:])
-		if g.open != 0 && len(g.runs) > 0 {
-			m.pop.put(g)
+		if over > 0 {
+			g.runs = slices.Clone(g.runs[over:])
 		}
 	}
-	e.finish(m, k.text, at, nil, done)
-	k.assign(slices.DeleteFunc(m.pop.groups, func(g *group) bool { return len(g.runs) == 0 }))
+	k.tidy()
+	by := k.index(m.byState, len(changed))
+	for _, g := range changed {
+		if g.open != 0 && len(g.runs) > 0 {
+			k.put(g, by)
+		}
+	}
+	e.finish(k, at, nil, done)
 }
 
 // due lets event time come to now for all keys whose timer has run out, in the
@@ -91,9 +104,9 @@ func (e *Engine) due(now int64) {
 	for _, t := range timers {
 		k := t.due
 		e.elapse(k, now)
-		if len(k.groups) == 0 {
+		if k.total == 0 {
 			e.drop(k)
-		} else if !k.timer.armed {
+		} else {
 			e.arm(k)
 		}
 	}

@@ -1,11 +1,12 @@
 package cep
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-
-	"pando/event"
+	"unsafe"
 )
 
 // LatePolicy names what happens to an event that comes after its time has been
@@ -20,7 +21,7 @@ const (
 // Options of an engine.
 type Options struct {
 	Buffered      int        `yaml:"buffered"`       // events that may wait for the watermark
-	BufferedBytes int        `yaml:"buffered_bytes"` // of their texts
+	BufferedBytes int        `yaml:"buffered_bytes"` // of their texts and attributes
 	Late          LatePolicy `yaml:"late"`
 	Misses        bool       `yaml:"-"` // tell of runs that did not become a match
 }
@@ -31,10 +32,10 @@ const (
 	maxBufferedBytes = 1 << 30
 	// leastBufferedBytes holds one event with the longest names, and as many
 	// attributes as it may have.
-	leastBufferedBytes = event.MaxEventBytes
+	leastBufferedBytes = 1 << 20
 )
 
-// DefaultOptions hold a second of 65,000 interesting events.
+// DefaultOptions hold a second of 65,000 events that patterns want.
 func DefaultOptions() Options {
 	return Options{Buffered: 1 << 16, BufferedBytes: 16 << 20, Late: LateDrop}
 }
@@ -119,9 +120,7 @@ func (e *Engine) Reconfigure(set *Set) {
 		}
 		for k := m.oldest; k != nil; k = k.newer {
 			e.wheel.stop(&k.timer)
-			for _, g := range k.groups {
-				e.totals.Reloaded += uint64(len(g.runs))
-			}
+			e.totals.Reloaded += uint64(k.total)
 		}
 	}
 }
@@ -167,6 +166,7 @@ func (e *Engine) Advance(watermark int64) []Match {
 // they were decided.
 func (e *Engine) Misses() []Miss {
 	out := e.misses
+	slices.SortStableFunc(out, func(a, b Miss) int { return cmp.Compare(a.At, b.At) })
 	e.misses = nil
 	return out
 }
@@ -183,7 +183,7 @@ func (e *Engine) step(ev *Event) {
 }
 
 // retain copies an event with the attributes that patterns read, and returns
-// the bytes of its texts.
+// the bytes of its texts and attributes.
 func (e *Engine) retain(ev *Event) (*Event, int) {
 	held := *ev
 	held.Attrs = nil
@@ -191,7 +191,7 @@ func (e *Engine) retain(ev *Event) (*Event, int) {
 	for _, a := range ev.Attrs {
 		if e.attrs[a.Key] {
 			held.Attrs = append(held.Attrs, a)
-			size += len(a.Key) + len(a.Value)
+			size += int(unsafe.Sizeof(a)) + len(a.Key) + len(a.Value)
 		}
 	}
 	var text strings.Builder
@@ -228,9 +228,7 @@ func (e *Engine) Status() []Status {
 		s := Status{Name: m.Name, Keys: len(m.keys), Counts: m.counts}
 		for k := m.oldest; k != nil; k = k.newer {
 			s.Groups += len(k.groups)
-			for _, g := range k.groups {
-				s.Runs += len(g.runs)
-			}
+			s.Runs += k.total
 		}
 		out = append(out, s)
 	}

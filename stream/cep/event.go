@@ -104,7 +104,10 @@ func idOrder(id anomaly.ID) uint64 {
 
 // compare orders events by time, and those of one time by unit and sequence.
 func (e *Event) compare(f *Event) int {
-	return cmp.Or(cmp.Compare(e.Time, f.Time), e.Unit.Compare(f.Unit), cmp.Compare(e.Seq, f.Seq))
+	if e.Time != f.Time {
+		return cmp.Compare(e.Time, f.Time)
+	}
+	return cmp.Or(e.Unit.Compare(f.Unit), cmp.Compare(e.Seq, f.Seq))
 }
 
 // attr returns an attribute's value, or "".

@@ -57,9 +57,9 @@ func (s *state) sameResult(t *state) bool {
 	return s.mark == t.mark && slices.Equal(s.numbers, t.numbers) && slices.Equal(s.texts, t.texts)
 }
 
-// hash spreads states over the buckets of a population. Nothing else depends
-// on it (FNV-1a over whole words).
-func (s *state) hash() uint64 {
+// digest tells most states apart at once. Nothing else depends on it (FNV-1a
+// over whole words).
+func (s *state) digest() uint64 {
 	h := uint64(14695981039346656037)
 	mix := func(v uint64) { h = (h ^ v) * 1099511628211; h ^= h >> 29 }
 	mix(uint64(s.step)<<48 | uint64(s.open)<<32 | uint64(uint32(s.count)))
@@ -92,7 +92,7 @@ type run struct {
 type group struct {
 	state
 	runs  []run
-	chain *group // the next of the same hash, while a population is built
+	moves bool // its state changes: it leaves the groups of its key, and comes back
 }
 
 // merge adds runs of the same state, which are sorted as well.
@@ -131,80 +131,4 @@ func addWays(a, b uint64) uint64 {
 		return math.MaxUint64
 	}
 	return sum
-}
-
-// prune drops the runs that began from one event up to another.
-func (g *group) prune(from, to uint64) {
-	g.runs = slices.DeleteFunc(g.runs, func(r run) bool { return from <= r.start && r.start <= to })
-}
-
-// population gathers the groups of one key while they change. It is used again
-// for each event.
-type population struct {
-	groups []*group
-	byHash map[uint64]*group
-}
-
-// reset empties it and lets go of what it held.
-func (p *population) reset() {
-	clear(p.groups)
-	p.groups = p.groups[:0]
-	clear(p.byHash)
-}
-
-// put adds a group, whose memory it takes over, to the one of an equal state
-// or as a new one.
-func (p *population) put(g *group) {
-	hash := g.hash()
-	for other := p.byHash[hash]; other != nil; other = other.chain {
-		if other.compare(&g.state) == 0 {
-			other.merge(g.runs)
-			return
-		}
-	}
-	g.chain = p.byHash[hash]
-	p.byHash[hash] = g
-	p.groups = append(p.groups, g)
-}
-
-// prune drops runs by where they began.
-func (p *population) prune(from, to uint64) {
-	for _, g := range p.groups {
-		g.prune(from, to)
-	}
-}
-
-// trim gives up runs until at most limit are left, and returns how many.
-func (p *population) trim(limit int, policy Overflow) int {
-	total := 0
-	for _, g := range p.groups {
-		total += len(g.runs)
-	}
-	dropped := max(total-limit, 0)
-	for range dropped {
-		var worst *group
-		for _, g := range p.groups {
-			if len(g.runs) > 0 && (worst == nil || policy.worse(g, worst)) {
-				worst = g
-			}
-		}
-		if policy == DropOldest {
-			worst.runs = slices.Delete(worst.runs, 0, 1)
-		} else {
-			worst.runs = slices.Delete(worst.runs, len(worst.runs)-1, len(worst.runs))
-		}
-	}
-	return dropped
-}
-
-// worse tells whether a run of g is to be given up before all those of h. Of
-// runs that began with the same event, those in the greater state go first.
-func (o Overflow) worse(g, h *group) bool {
-	var by int
-	if o == DropOldest {
-		by = cmp.Compare(g.runs[0].start, h.runs[0].start)
-	} else {
-		by = cmp.Compare(h.runs[len(h.runs)-1].start, g.runs[len(g.runs)-1].start)
-	}
-	return by < 0 || by == 0 && g.compare(&h.state) > 0
 }

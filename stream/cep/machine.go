@@ -26,9 +26,11 @@ type machine struct {
 	oldest, newest *keyed // in the order in which they moved last
 	counts         Counts
 
-	pop    population // scratch
-	takes  []taking
-	keyBuf []byte
+	// Scratch, of the one event that is stepped.
+	takes   []taking
+	changed []*group // whose alternatives became fewer
+	byState lookup
+	keyBuf  []byte
 }
 
 type linkedStep struct {
@@ -38,10 +40,11 @@ type linkedStep struct {
 
 // keyed is the state of one key of a pattern. It exists while it has runs.
 type keyed struct {
-	machine      *machine
-	text         string
-	groups       []*group
-	next         int64 // when a run ends or an absence is complete, at the earliest
+	machine *machine
+	text    string
+	population
+	wants        uint64 // conditions that matter to one of the groups, and maybe others
+	next         int64  // nothing happens to a group without an event before
 	timer        timer
 	older, newer *keyed
 }
@@ -76,7 +79,7 @@ type occurrence struct {
 
 func newMachine(p *Pattern, hash Hash, number int) *machine {
 	m := &machine{Pattern: p, hash: hash, number: number, keys: make(map[string]*keyed)}
-	m.pop.byHash = make(map[uint64]*group)
+	m.byState = make(lookup)
 	m.types, m.places = p.types()
 	for _, t := range m.types {
 		if t == Number {
@@ -270,4 +273,21 @@ func (p *Pattern) openings(step, count int) uint16 {
 		open |= finishBit
 	}
 	return open
+}
+
+// wants are the conditions that matter to a run in that state.
+func (p *Pattern) wants(s *state) uint64 {
+	step, bits := int(s.step), uint64(0)
+	if s.open&repeatBit != 0 {
+		bits |= stepBit(step)
+	}
+	for later := step + 1; later < len(p.Steps); later++ {
+		if s.open&laterBit(step, later) != 0 {
+			bits |= stepBit(later) | absentBit(later)
+		}
+	}
+	if s.open&finishBit != 0 {
+		bits |= endBit
+	}
+	return bits | seenBit
 }

@@ -41,10 +41,11 @@ type Match struct {
 
 // report appends a match to the engine's output. X is the event that completed
 // it, or nil.
-func (e *Engine) report(m *machine, key string, at int64, x *occurrence, c *completion) {
+func (e *Engine) report(k *keyed, at int64, x *occurrence, c *completion) {
+	m := k.machine
 	m.counts.Matched++
 	match := Match{
-		Pattern: m.Pattern, Key: keyParts(key), Start: c.run.time, Onset: c.run.onset, End: at,
+		Pattern: m.Pattern, Key: keyParts(k.text), Start: c.run.time, Onset: c.run.onset, End: at,
 		Ways: c.run.ways, Evidence: c.run.evidence,
 		Numbers: c.state.numbers, Texts: c.state.texts,
 	}
@@ -52,7 +53,7 @@ func (e *Engine) report(m *machine, key string, at int64, x *occurrence, c *comp
 		match.Peer = strings.Clone(x.event.Peer)
 		match.Link = anomaly.Link{Trace: x.event.Trace, Span: x.event.Span, Parent: x.event.Parent}
 	}
-	e.matches = append(e.matches, found{match, m.number, key})
+	e.matches = append(e.matches, found{match, m.number, k.text})
 }
 
 // found is a match with what orders it among others of the same moment.

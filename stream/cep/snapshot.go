@@ -51,7 +51,7 @@ func (m *machine) snapshot(w *pack.Writer) {
 		w.String(k.text)
 		w.Array(len(k.groups))
 		for _, g := range k.groups {
-			appendGroup(w, g)
+			appendGroup(w, g.group)
 		}
 	}
 }
@@ -144,14 +144,16 @@ func (e *Engine) restore(r *pack.Reader, m *machine) {
 		k := &keyed{machine: m, text: r.String("key", MaxKeyParts*(event.MaxName+4))}
 		k.timer.due = k
 		for g := r.Array("groups", 1<<12); g > 0 && r.Err() == nil; g-- {
-			k.groups = append(k.groups, readGroup(r, numbers, texts))
+			if next := readGroup(r, numbers, texts); r.Err() == nil {
+				k.groups = append(k.groups, member{group: next, hash: next.digest()})
+				k.groups[len(k.groups)-1].update()
+				k.total += len(next.runs)
+			}
 		}
 		switch {
 		case r.Err() != nil:
 		case m == nil:
-			for _, g := range k.groups {
-				e.totals.Reloaded += uint64(len(g.runs))
-			}
+			e.totals.Reloaded += uint64(k.total)
 		default:
 			e.admit(r, m, k)
 		}
@@ -160,23 +162,21 @@ func (e *Engine) restore(r *pack.Reader, m *machine) {
 
 // admit checks a key that was read, and takes it up.
 func (e *Engine) admit(r *pack.Reader, m *machine, k *keyed) {
-	runs := 0
 	for i, g := range k.groups {
-		runs += len(g.runs)
-		if err := m.possible(g); err != nil {
+		if err := m.possible(g.group); err != nil {
 			r.Fail("group", err)
 			return
 		}
 		for _, h := range k.groups[:i] {
-			if g.compare(&h.state) == 0 {
+			if g.hash == h.hash && g.compare(&h.state) == 0 {
 				r.Fail("group", errors.New("it is there twice"))
 				return
 			}
 		}
 	}
 	switch {
-	case runs == 0 || runs > m.Limits.Runs:
-		r.Fail("groups", fmt.Errorf("%d runs, want 1 to %d", runs, m.Limits.Runs))
+	case k.total == 0 || k.total > m.Limits.Runs:
+		r.Fail("groups", fmt.Errorf("%d runs, want 1 to %d", k.total, m.Limits.Runs))
 	case m.keys[k.text] != nil || len(m.keys) >= m.Limits.Keys:
 		r.Fail("keys", errors.New("one twice, or too many"))
 	case len(keyParts(k.text)) != len(m.Key):
@@ -184,6 +184,7 @@ func (e *Engine) admit(r *pack.Reader, m *machine, k *keyed) {
 	default:
 		m.keys[k.text] = k
 		m.append(k)
+		k.survey()
 		e.arm(k)
 	}
 }

@@ -2,6 +2,7 @@ package cep
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"unique"
 )
@@ -22,25 +23,24 @@ func (e *Engine) observe(m *machine, x *occurrence) {
 	k := m.keys[string(m.keyBuf)]
 	if k != nil {
 		e.elapse(k, x.event.Time)
-		if len(k.groups) == 0 {
+		if k.total == 0 {
 			e.drop(k)
 			k = nil
 		}
 	}
-	m.takes = m.takes[:0]
-	changed := false
-	if k != nil {
+	m.takes, m.changed = m.takes[:0], m.changed[:0]
+	if k != nil && x.wanted&k.wants != 0 {
 		for _, g := range k.groups {
-			if open := e.alternatives(m, k, g, x); open != g.open {
-				g.open, changed = open, true
+			if open := e.alternatives(m, k, g.group, x); open != g.open {
+				g.open, g.moves = open, true
+				m.changed = append(m.changed, g.group)
 			}
 		}
 	}
 	m.begin(x)
-	if !changed && len(m.takes) == 0 {
-		return
+	if len(m.changed) > 0 || len(m.takes) > 0 {
+		e.settle(m, k, x)
 	}
-	e.settle(m, k, x)
 }
 
 // alternatives returns what is left open to a group after the event, and adds
@@ -130,21 +130,28 @@ func (m *machine) begin(x *occurrence) {
 	}
 }
 
-// settle builds the key's groups anew out of what stays as it is and what took
-// the event, and reports the matches. K is nil if the key has no runs yet.
+// settle puts what took the event, and what it left fewer alternatives to, among
+// the key's groups, and reports the matches. K is nil if the key has no runs
+// yet.
 func (e *Engine) settle(m *machine, k *keyed, x *occurrence) {
+	fresh := k == nil
+	if fresh {
+		k = &keyed{machine: m, text: string(m.keyBuf), next: math.MaxInt64}
+		k.timer.due = k
+	}
 	// All runs are taken before any group changes by what others come to.
 	for i := range m.takes {
 		t := &m.takes[i]
 		last := i+1 == len(m.takes) || m.takes[i+1].from != t.from
 		t.runs = m.took(t, x, last)
 	}
-	m.pop.reset()
-	if k != nil {
-		for _, g := range k.groups {
-			if g.open != 0 {
-				m.pop.put(g)
-			}
+	if len(m.changed) > 0 {
+		k.tidy()
+	}
+	by := k.index(m.byState, len(m.changed)+len(m.takes))
+	for _, g := range m.changed {
+		if g.open != 0 {
+			k.put(g, by)
 		}
 	}
 	var done []completion
@@ -157,14 +164,26 @@ func (e *Engine) settle(m *machine, k *keyed, x *occurrence) {
 			}
 		}
 		if t.to.open != 0 {
-			m.pop.put(&group{state: t.to, runs: t.runs})
+			g := &group{state: t.to, runs: t.runs}
+			k.put(g, by)
+			k.next, k.wants = min(k.next, m.nextOf(g)), k.wants|m.wants(&g.state)
 		}
 	}
-	text := string(m.keyBuf)
-	e.finish(m, text, x.event.Time, x, done)
+	e.finish(k, x.event.Time, x, done)
+	m.counts.DroppedRuns += uint64(k.trim(m.Limits.Runs, m.Limits.Overflow))
 	clear(m.takes)
-	m.counts.DroppedRuns += uint64(m.pop.trim(m.Limits.Runs, m.Limits.Overflow))
-	e.keep(m, k, text)
+	clear(m.changed)
+	switch {
+	case k.total == 0 && !fresh:
+		e.drop(k)
+	case k.total > 0 && (!fresh || e.admits(m)):
+		if fresh {
+			m.keys[k.text] = k
+			m.append(k)
+		}
+		m.touch(k)
+		e.arm(k)
+	}
 }
 
 // took returns the runs that go on with a taking: those of its group with the
@@ -200,59 +219,20 @@ func (m *machine) withEvidence(have []Ref, ref Ref) []Ref {
 	return out
 }
 
-// keep makes the population the groups of the key, and arms its timer. A key
-// without runs goes.
-func (e *Engine) keep(m *machine, k *keyed, text string) {
-	groups := slices.DeleteFunc(m.pop.groups, func(g *group) bool { return len(g.runs) == 0 })
-	if len(groups) == 0 {
-		if k != nil {
-			e.drop(k)
-		}
-		return
+// admits tells whether there is room for another key, and makes some if the
+// pattern's policy says so.
+func (e *Engine) admits(m *machine) bool {
+	if len(m.keys) < m.Limits.Keys {
+		return true
 	}
-	if k == nil {
-		if k = e.newKey(m, text); k == nil {
-			return
-		}
+	if m.Limits.Overflow == DropNewest {
+		m.counts.RefusedKeys++
+		return false
 	}
-	k.assign(groups)
-	m.touch(k)
-	e.arm(k)
-}
-
-// assign copies the groups, into the memory that is there if it is not much
-// too large.
-func (k *keyed) assign(groups []*group) {
-	for _, g := range groups {
-		g.chain = nil
-	}
-	old := k.groups
-	if cap(old) < len(groups) || cap(old) > 4*len(groups) {
-		k.groups = slices.Clone(groups)
-		return
-	}
-	k.groups = append(old[:0], groups...)
-	clear(old[len(groups):max(len(old), len(groups))])
-}
-
-// newKey enters a key; nil if there is no room for it.
-func (e *Engine) newKey(m *machine, text string) *keyed {
-	if len(m.keys) >= m.Limits.Keys {
-		if m.Limits.Overflow == DropNewest {
-			m.counts.RefusedKeys++
-			return nil
-		}
-		m.counts.DroppedKeys++
-		for _, g := range m.oldest.groups {
-			m.counts.DroppedRuns += uint64(len(g.runs))
-		}
-		e.drop(m.oldest)
-	}
-	k := &keyed{machine: m, text: text}
-	k.timer.due = k
-	m.keys[text] = k
-	m.append(k)
-	return k
+	m.counts.DroppedKeys++
+	m.counts.DroppedRuns += uint64(m.oldest.total)
+	e.drop(m.oldest)
+	return true
 }
 
 // drop forgets a key.
@@ -310,7 +290,8 @@ func completed(s *state, runs []run) []completion {
 // finish reports the matches of one moment, in the order in which they began,
 // and lets each take away what after_match says. Those that began with the same
 // event and bound the same values are one.
-func (e *Engine) finish(m *machine, key string, at int64, x *occurrence, done []completion) {
+func (e *Engine) finish(k *keyed, at int64, x *occurrence, done []completion) {
+	m := k.machine
 	slices.SortStableFunc(done, func(a, b completion) int {
 		return cmp.Or(cmp.Compare(a.run.start, b.run.start), a.state.compare(b.state))
 	})
@@ -325,15 +306,14 @@ func (e *Engine) finish(m *machine, key string, at int64, x *occurrence, done []
 	for len(joined) > 0 {
 		c := joined[0]
 		joined = joined[1:]
-		e.report(m, key, at, x, &c)
+		e.report(k, at, x, &c)
 		from, to, any := m.skips(&c)
 		if !any {
 			continue
 		}
-		m.counts.Skipped += m.pop.count(from, to) + uint64(len(joined))
-		m.pop.prune(from, to)
+		before := len(joined)
 		joined = slices.DeleteFunc(joined, func(c completion) bool { return from <= c.run.start && c.run.start <= to })
-		m.counts.Skipped -= uint64(len(joined))
+		m.counts.Skipped += uint64(k.prune(from, to) + before - len(joined))
 	}
 }
 
@@ -350,17 +330,4 @@ func (m *machine) skips(c *completion) (from, to uint64, any bool) {
 		return start, c.state.mark - 1, c.state.mark > start
 	}
 	return 0, 0, false
-}
-
-// count is the number of runs that began from one event up to another.
-func (p *population) count(from, to uint64) uint64 {
-	n := uint64(0)
-	for _, g := range p.groups {
-		for i := range g.runs {
-			if from <= g.runs[i].start && g.runs[i].start <= to {
-				n++
-			}
-		}
-	}
-	return n
 }
