@@ -17,7 +17,7 @@ func TestMemoryStaysInsideBound(t *testing.T) {
 	if testing.Short() {
 		minutes = 10
 	}
-	const minute, perSecond, keys = 60, 1000, 1 << 12
+	const minute, perSecond, keys = 60, 1000, 1 << 10
 	p := &Pattern{
 		Name: "starts", Key: []Operand{{Field: FieldEntity}}, Within: 360 * minute * tick,
 		Slots: []Slot{

@@ -9,9 +9,10 @@ type buffer struct {
 }
 
 type held struct {
-	event   *Event
-	size    int
-	arrival uint64
+	event     *Event
+	interests []interest // of the patterns in force; shared
+	size      int
+	arrival   uint64
 }
 
 func (h *held) before(g *held) bool {
@@ -25,10 +26,10 @@ func (b *buffer) len() int { return len(b.heap) }
 
 func (b *buffer) first() *Event { return b.heap[0].event }
 
-func (b *buffer) push(ev *Event, size int) {
+func (b *buffer) push(ev *Event, interests []interest, size int) {
 	b.arrived++
 	b.bytes += size
-	b.heap = append(b.heap, held{ev, size, b.arrived})
+	b.heap = append(b.heap, held{ev, interests, size, b.arrived})
 	for i := len(b.heap) - 1; i > 0; {
 		parent := (i - 1) / 2
 		if !b.heap[i].before(&b.heap[parent]) {
@@ -39,7 +40,7 @@ func (b *buffer) push(ev *Event, size int) {
 	}
 }
 
-func (b *buffer) pop() *Event {
+func (b *buffer) pop() held {
 	top, last := b.heap[0], len(b.heap)-1
 	b.heap[0], b.heap[last] = b.heap[last], held{}
 	b.heap = b.heap[:last]
@@ -47,13 +48,13 @@ func (b *buffer) pop() *Event {
 	for i := 0; ; {
 		child := 2*i + 1
 		if child >= last {
-			return top.event
+			return top
 		}
 		if child+1 < last && b.heap[child+1].before(&b.heap[child]) {
 			child++
 		}
 		if !b.heap[child].before(&b.heap[i]) {
-			return top.event
+			return top
 		}
 		b.heap[i], b.heap[child] = b.heap[child], b.heap[i]
 		i = child

@@ -103,6 +103,9 @@ func (e *Engine) load(set *Set, old map[Hash]*machine) {
 		e.machines = append(e.machines, m)
 		p.attributes(e.attrs)
 	}
+	for i := range e.buffer.heap {
+		e.buffer.heap[i].interests = e.index.lookup(e.buffer.heap[i].event)
+	}
 }
 
 // Reconfigure exchanges the patterns. Runs of a pattern that does the same as
@@ -129,7 +132,8 @@ func (e *Engine) Reconfigure(set *Set) {
 // into a table; others wait until the watermark has passed them. Nothing of
 // ev's memory is kept.
 func (e *Engine) Observe(ev *Event) {
-	if len(e.index.lookup(ev)) == 0 {
+	interests := e.index.lookup(ev)
+	if len(interests) == 0 {
 		return
 	}
 	at := ev.Time
@@ -143,7 +147,7 @@ func (e *Engine) Observe(ev *Event) {
 	}
 	held, size := e.retain(ev)
 	held.Time = at
-	e.buffer.push(held, size)
+	e.buffer.push(held, interests, size)
 	for e.buffer.len() > e.opts.Buffered || e.buffer.bytes > e.opts.BufferedBytes {
 		e.totals.Hurried++
 		e.step(e.buffer.pop())
@@ -172,11 +176,12 @@ func (e *Engine) Misses() []Miss {
 }
 
 // step gives an event to the patterns that want it.
-func (e *Engine) step(ev *Event) {
+func (e *Engine) step(h held) {
+	ev := h.event
 	e.floor = max(e.floor, ev.Time)
 	e.totals.Stepped++
 	x := occurrence{event: ev, order: e.totals.Stepped}
-	for _, i := range e.index.lookup(ev) {
+	for _, i := range h.interests {
 		x.wanted = i.wanted
 		e.observe(e.machines[i.pattern], &x)
 	}

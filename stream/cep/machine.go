@@ -21,6 +21,7 @@ type machine struct {
 	steps   []linkedStep
 	end     condition
 	folds   []func(*scope, *state) // beside Slots: bind the event
+	blank   state                  // before the first event
 
 	keys           map[string]*keyed
 	oldest, newest *keyed // in the order in which they moved last
@@ -88,6 +89,7 @@ func newMachine(p *Pattern, hash Hash, number int) *machine {
 			m.texts++
 		}
 	}
+	m.blank = state{numbers: make([]int64, m.numbers), texts: make([]string, m.texts)}
 	l := &linker{m.types, m.places}
 	if p.Where != nil {
 		m.where = l.condition(p.Where)
@@ -203,11 +205,6 @@ func keyParts(key string) []string {
 		b = b[size+int(n):]
 	}
 	return parts
-}
-
-// blank is the state before the first event.
-func (m *machine) blank() state {
-	return state{numbers: make([]int64, m.numbers), texts: make([]string, m.texts)}
 }
 
 // taken is the state after an event became the count-th of a step.

@@ -49,10 +49,9 @@ func (o *oracle) between(first, last int, c func(*scope) bool, s *state) bool {
 // all finds every match, as if after_match were no_skip.
 func (o *oracle) all() {
 	for event := range o.events {
-		blank := o.blank()
 		for step := range o.Steps {
-			if o.reachable(-1, step) && o.when(step, event, &blank) && !o.greedyBetween(-1, step, event, event+1, &blank) {
-				o.grow(o.assign(assignment{state: blank}, event, step))
+			if o.reachable(-1, step) && o.when(step, event, &o.blank) && !o.greedyBetween(-1, step, event, event+1, &o.blank) {
+				o.grow(o.assign(assignment{state: o.blank}, event, step))
 			}
 		}
 	}

@@ -106,7 +106,7 @@ func (e *Engine) Restore(r *pack.Reader) error {
 	for n := r.Array("events", maxBuffered+1); n > 0 && r.Err() == nil; n-- {
 		if ev := readEvent(r); r.Err() == nil {
 			held, size := fresh.retain(&ev)
-			fresh.buffer.push(held, size)
+			fresh.buffer.push(held, fresh.index.lookup(held), size)
 		}
 	}
 	known := make(map[Hash]*machine, len(fresh.machines))

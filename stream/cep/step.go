@@ -110,18 +110,12 @@ func (m *machine) take(g *group, x *occurrence, step, count int) {
 
 // begin starts a run with the event, at each step at which one may start.
 func (m *machine) begin(x *occurrence) {
-	var from state
 	for step := range m.Steps {
 		s := &m.Steps[step]
-		if x.wanted&stepBit(step) != 0 {
-			if from.numbers == nil {
-				from = m.blank()
-			}
-			if x.holds(stepBit(step), m.steps[step].when, &from) {
-				m.takes = append(m.takes, taking{to: m.taken(x, &from, step, 1)})
-				if s.Greedy && s.Optional {
-					return
-				}
+		if x.holds(stepBit(step), m.steps[step].when, &m.blank) {
+			m.takes = append(m.takes, taking{to: m.taken(x, &m.blank, step, 1)})
+			if s.Greedy && s.Optional {
+				return
 			}
 		}
 		if !s.Optional {
