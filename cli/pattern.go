@@ -42,9 +42,9 @@ memory that each may take:
 
 where keys and runs are its limits, key and run the bytes of one, at the longest
 texts and the most evidence that the limits allow, and scratch what the key that
-is being worked on takes beside. What waits for the watermark is shared by all and
-stands in the last line. It is a bound of what is kept; Go's collector needs as
-much again at most.`,
+is being worked on takes beside. Events that wait for the watermark, and a table of
+recent series, are shared by all. It is a bound of what is kept; Go's collector
+needs as much again at most.`,
 		Example: `  pando pattern check patterns.yaml
   pando pattern check patterns.yaml -o json`,
 		Args: cobra.ExactArgs(1),
@@ -75,14 +75,14 @@ type patternBound struct {
 type patternCheck struct {
 	File     string         `json:"file"`
 	Patterns []patternBound `json:"patterns"`
-	Waiting  int            `json:"waiting_bytes"` // events that wait for the watermark
-	Bytes    int            `json:"bytes"`         // all together
+	Shared   int            `json:"shared_bytes"` // events that wait for the watermark, recent series
+	Bytes    int            `json:"bytes"`        // all together
 }
 
 func checkedPatterns(path string, set *cep.Set) (patternCheck, table) {
 	opts := cep.DefaultOptions()
-	view := patternCheck{File: path, Waiting: opts.Bound()}
-	view.Bytes = view.Waiting
+	view := patternCheck{File: path, Shared: set.Shared(&opts)}
+	view.Bytes = view.Shared
 	t := table{columns: []string{"pattern", "scope", "keys × (key + runs × run) + scratch", "bytes"}}
 	for i, p := range set.Patterns() {
 		b := p.Bound()
@@ -98,7 +98,7 @@ func checkedPatterns(path string, set *cep.Set) (patternCheck, table) {
 		view.Bytes += b.Bytes
 		t.add(p.Name, scope, fmt.Sprintf("%d × (%d + %d × %d) + %d", b.Keys, b.Key, b.Runs, b.Run, b.Scratch), b.Bytes)
 	}
-	t.add("events that wait", "", "", view.Waiting)
+	t.add("shared by all", "", "", view.Shared)
 	t.add("all", "", "", view.Bytes)
 	return view, t
 }

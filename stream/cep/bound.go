@@ -58,10 +58,11 @@ func (p *Pattern) Bound() Bound {
 	return b
 }
 
-// Bound is the most memory, in bytes, that events take while they wait for the
-// watermark, and the table of recent series.
-func (o *Options) Bound() int {
+// Shared is the most memory, in bytes, that an engine takes for all patterns of
+// the set together: events that wait for the watermark, and the table of recent
+// series.
+func (s *Set) Shared(o *Options) int {
 	each := 2*int(unsafe.Sizeof(held{})) + allocated(int(unsafe.Sizeof(Event{})))
-	series := int(unsafe.Sizeof(answer{})) + 2*allocated(event.MaxName) + allocated(MaxPatterns*int(unsafe.Sizeof(interest{})))
+	series := int(unsafe.Sizeof(answer{})) + 2*allocated(event.MaxName) + allocated(len(s.patterns)*int(unsafe.Sizeof(interest{})))
 	return o.Buffered*each + 2*o.BufferedBytes + recentAnswers*series
 }

@@ -36,12 +36,13 @@ func TestMemoryStaysInsideBound(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts := DefaultOptions()
+	opts.Buffered, opts.BufferedBytes = 1<<11, 1<<20
 	before := liveHeap()
 	e, err := New(set, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bound := p.Bound().Bytes + opts.Bound()
+	bound := p.Bound().Bytes + set.Shared(&opts)
 	entities := make([]string, keys+16) // some more than fit
 	for i := range entities {
 		entities[i] = fmt.Sprintf("payments/%055d", i)

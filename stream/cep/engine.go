@@ -23,7 +23,9 @@ type Options struct {
 	Buffered      int        `yaml:"buffered"`       // events that may wait for the watermark
 	BufferedBytes int        `yaml:"buffered_bytes"` // of their texts and attributes
 	Late          LatePolicy `yaml:"late"`
-	Misses        bool       `yaml:"-"` // tell of runs that did not become a match
+	// Misses makes the engine tell of runs that did not become a match. They are
+	// kept until [Engine.Misses] is called, so it is for trials, not for a node.
+	Misses bool `yaml:"-"`
 }
 
 // Bounds of the options.
@@ -130,7 +132,8 @@ func (e *Engine) Reconfigure(set *Set) {
 
 // Observe takes an event. One that no pattern is interested in costs a look
 // into a table; others wait until the watermark has passed them. Nothing of
-// ev's memory is kept.
+// ev's memory is kept. If the buffer is full the earliest are stepped at once;
+// what they match is returned by the next Advance.
 func (e *Engine) Observe(ev *Event) {
 	interests := e.index.lookup(ev)
 	if len(interests) == 0 {

@@ -107,7 +107,7 @@ func (p *population) trim(limit int, policy Overflow) int {
 	dropped := max(p.total-limit, 0)
 	for range dropped {
 		at := 0
-		for i := range p.groups {
+		for i := 1; i < len(p.groups); i++ {
 			if policy.worse(&p.groups[i], &p.groups[at]) {
 				at = i
 			}

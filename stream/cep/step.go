@@ -301,8 +301,8 @@ func (e *Engine) finish(k *keyed, at int64, x *occurrence, done []completion) {
 		c := joined[0]
 		joined = joined[1:]
 		e.report(k, at, x, &c)
-		from, to, any := m.skips(&c)
-		if !any {
+		from, to, some := m.skips(&c)
+		if !some {
 			continue
 		}
 		before := len(joined)
@@ -313,7 +313,7 @@ func (e *Engine) finish(k *keyed, at int64, x *occurrence, done []completion) {
 
 // skips returns which runs a match takes away, by the order of their first
 // events.
-func (m *machine) skips(c *completion) (from, to uint64, any bool) {
+func (m *machine) skips(c *completion) (from, to uint64, some bool) {
 	start := c.run.start
 	switch m.After {
 	case SkipToNext:
