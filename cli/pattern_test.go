@@ -5,6 +5,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"pando/stream/cep"
@@ -38,4 +39,24 @@ func FuzzPatternFile(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestDocumentedPattern: the example of the documentation is a good file.
+func TestDocumentedPattern(t *testing.T) {
+	text, err := os.ReadFile("../docs/PATTERNS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(text), "```yaml\n")
+	block, _, found := strings.Cut(block, "```")
+	if !found {
+		t.Fatal("docs/PATTERNS.md has no example")
+	}
+	path := filepath.Join(t.TempDir(), "patterns.yaml")
+	if err := os.WriteFile(path, []byte(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadPatterns(path); err != nil {
+		t.Error(err)
+	}
 }

@@ -62,7 +62,7 @@ func (p *Pattern) Bound() Bound {
 // the set together: events that wait for the watermark, and the table of recent
 // series.
 func (s *Set) Shared(o *Options) int {
-	each := 2*int(unsafe.Sizeof(held{})) + allocated(int(unsafe.Sizeof(Event{})))
+	each := 2*int(unsafe.Sizeof(held{})) + 2*pointer + allocated(int(unsafe.Sizeof(Event{})))
 	series := int(unsafe.Sizeof(answer{})) + 2*allocated(event.MaxName) + allocated(len(s.patterns)*int(unsafe.Sizeof(interest{})))
-	return o.Buffered*each + 2*o.BufferedBytes + recentAnswers*series
+	return (o.Buffered+1)*each + 2*o.BufferedBytes + recentAnswers*series
 }

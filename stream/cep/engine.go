@@ -74,6 +74,7 @@ type Engine struct {
 	machines []*machine
 	attrs    map[string]bool // those that a pattern reads
 	buffer   buffer
+	spare    []*Event // stepped, to be used again
 	wheel    wheel
 	floor    int64 // event time that has been stepped: earlier events are late
 	totals   Totals
@@ -188,12 +189,18 @@ func (e *Engine) step(h held) {
 		x.wanted = i.wanted
 		e.observe(e.machines[i.pattern], &x)
 	}
+	*ev = Event{} // its texts go
+	e.spare = append(e.spare, ev)
 }
 
 // retain copies an event with the attributes that patterns read, and returns
 // the bytes of its texts and attributes.
 func (e *Engine) retain(ev *Event) (*Event, int) {
-	held := *ev
+	held := &Event{}
+	if n := len(e.spare); n > 0 {
+		held, e.spare = e.spare[n-1], e.spare[:n-1]
+	}
+	*held = *ev
 	held.Attrs = nil
 	size := len(ev.Entity) + len(ev.Signal) + len(ev.Peer) + len(ev.Source) + len(ev.Kind) + len(ev.Unit.Origin)
 	for _, a := range ev.Attrs {
@@ -214,7 +221,7 @@ func (e *Engine) retain(ev *Event) (*Event, int) {
 	for i := range held.Attrs {
 		held.Attrs[i].Key, held.Attrs[i].Value = own(held.Attrs[i].Key), own(held.Attrs[i].Value)
 	}
-	return &held, size
+	return held, size
 }
 
 // Totals are the counts of all patterns together.

@@ -70,6 +70,9 @@ func randomPattern(r *rand.Rand) *Pattern {
 			Limits: Limits{Runs: 1 << 12, Keys: 100, Events: one(r, 2, 3, 8), Text: 16},
 			Slots:  []Slot{{Name: "first", Op: First, Of: field(FieldEntity)}},
 		}
+		// Half of the patterns have no strict contiguity: only they may leave out
+		// events that match nothing.
+		between := one(r, []Contiguity{Skip, Any}, []Contiguity{Skip, Any, Next})
 		count := 1 + r.IntN(4)
 		p.AfterStep = r.IntN(count)
 		for range r.IntN(3) {
@@ -87,7 +90,7 @@ func randomPattern(r *rand.Rand) *Pattern {
 		for i := range count {
 			s := Step{
 				Name: fmt.Sprint("s", i), When: randomCondition(r, types), Min: 1, Max: 1,
-				Follow: Contiguity(r.IntN(int(contiguityEnd))), Repeat: Contiguity(r.IntN(int(contiguityEnd))),
+				Follow: one(r, between...), Repeat: one(r, between...),
 				Optional: r.IntN(4) == 0, Greedy: r.IntN(3) == 0,
 			}
 			if r.IntN(2) == 0 {
