@@ -14,7 +14,7 @@ import (
 // of its own for nearly every run, which is the worst case. The live heap must
 // stay below what the pattern says.
 func TestMemoryStaysInsideBound(t *testing.T) {
-	minutes := 6 * 60
+	minutes := 6 * 60 / slower
 	if testing.Short() {
 		minutes = 10
 	}

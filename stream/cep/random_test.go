@@ -13,9 +13,9 @@ import (
 	"pando/internal/pack"
 )
 
-var everyTrace = flag.Bool("every", false, "compare 1,000,000 random traces with the oracle, not 100,000")
+var traceCount = flag.Int("traces", 100_000/slower, "random traces to compare with the oracle")
 
-// unit is the step of time in random traces.
+// tick is the step of time in random traces: a second.
 const tick = 1_000_000_000
 
 func field(f Field) Node                 { return Node{Op: OpField, Number: int64(f)} }
@@ -187,11 +187,8 @@ func snapshotOf(e *Engine) []byte {
 // TestOracle compares the engine with the naive matcher on random traces and
 // patterns.
 func TestOracle(t *testing.T) {
-	traces := 100_000
-	switch {
-	case *everyTrace:
-		traces *= 10
-	case testing.Short():
+	traces := *traceCount
+	if testing.Short() {
 		traces /= 20
 	}
 	matches, matched := 0, 0
