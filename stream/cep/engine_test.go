@@ -129,3 +129,43 @@ func TestReportDoesNotChangeMeaning(t *testing.T) {
 		}
 	}
 }
+
+// TestTiesGoByArrival: events of one time, unit and sequence, as the revisions
+// of a finding are, keep the order in which they came, also over a restart.
+func TestTiesGoByArrival(t *testing.T) {
+	for _, tc := range []struct {
+		signals []string
+		matches int
+	}{{[]string{"a", "b"}, 1}, {[]string{"b", "a"}, 0}, {[]string{"a", "x", "b", "a", "b"}, 2}} {
+		e := engineOf(t, DefaultOptions(), pair())
+		for _, signal := range tc.signals {
+			e.Observe(said(1, signal, 1))
+			e = revived(t, e)
+		}
+		if got := e.Advance(2 * tick); len(got) != tc.matches {
+			t.Errorf("%v: %d matches, want %d", tc.signals, len(got), tc.matches)
+		}
+	}
+}
+
+// TestMissesSurviveRestart: a run that has matched is no near miss when its
+// time is over, and one that has not is, whether the engine was restored in
+// between or not.
+func TestMissesSurviveRestart(t *testing.T) {
+	p := pair()
+	p.Steps[1].Follow = Any
+	opts := DefaultOptions()
+	opts.Misses = true
+	e := engineOf(t, opts, p)
+	e.Observe(said(1, "a", 1))
+	e.Observe(said(2, "b", 2))
+	e.Observe(said(3, "a", 3))
+	matches := e.Advance(4 * tick)
+	e = revived(t, e)
+	e.Advance(60 * tick)
+	misses := e.Misses()
+	if len(matches) != 1 || len(misses) != 1 || misses[0].Evidence[0].Seq != 3 || misses[0].Due != 13*tick ||
+		misses[0].Reason != "within 10s there was no b" {
+		t.Errorf("matches %+v, near misses %+v", matches, misses)
+	}
+}
