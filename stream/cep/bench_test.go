@@ -19,16 +19,17 @@ func benchmark(b *testing.B, signals []string, strict bool) {
 		patterns = append(patterns, p)
 	}
 	e := engineOf(b, DefaultOptions(), patterns...)
-	events := make([]*Event, 1<<12)
-	for i := range events {
-		events[i] = said(uint64(i), signals[i/512%len(signals)], 0)
-		events[i].Entity = fmt.Sprintf("payments/gateway-%d", i%512)
+	// As a decoder gives them: one event that is filled anew, names that are shared.
+	entities := make([]string, 512)
+	for i := range entities {
+		entities[i] = fmt.Sprintf("payments/gateway-%d", i)
 	}
+	ev := said(0, "", 0)
 	n, matches := 0, 0
 	b.ReportAllocs()
 	for b.Loop() {
-		ev := events[n%len(events)]
-		ev.Time = int64(n) * 1000
+		ev.Seq, ev.Time = uint64(n), int64(n)*1000
+		ev.Entity, ev.Signal = entities[n%len(entities)], signals[n/len(entities)%len(signals)]
 		e.Observe(ev)
 		if n++; n%1000 == 0 {
 			matches += len(e.Advance(ev.Time))
@@ -42,3 +43,17 @@ func BenchmarkUnwanted(b *testing.B)      { benchmark(b, []string{"x", "y"}, fal
 func BenchmarkStart(b *testing.B)         { benchmark(b, []string{"a"}, false) }
 func BenchmarkStartAndMatch(b *testing.B) { benchmark(b, []string{"a", "b"}, false) }
 func BenchmarkStrict(b *testing.B)        { benchmark(b, []string{"a", "x", "b"}, true) }
+
+// BenchmarkCondition is one of five comparisons that all hold.
+func BenchmarkCondition(b *testing.B) {
+	n := node(OpAnd, node(OpStartsWith, field(FieldSignal), text("http.5")), node(OpLessEqual, number(17), field(FieldSeverity)),
+		node(OpEqual, field(FieldEntity), text("payments/gw")), node(OpIn, field(FieldKind), text("log"), text("span")),
+		node(OpLess, number(10), node(OpMultiply, field(FieldValue), number(2))))
+	c := (&linker{}).condition(&n)
+	s := &scope{event: &Event{Kind: "span", Signal: "http.503", Severity: 17, Entity: "payments/gw", Value: 6 * Scale}}
+	for b.Loop() {
+		if !c(s) {
+			b.Fatal("it does not hold")
+		}
+	}
+}

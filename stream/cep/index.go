@@ -136,9 +136,11 @@ type answer struct {
 
 // recentAnswers is the size of the memory: the series that make most events, in
 // 300 KB. It is made after as many searches as fewSearches says, so that an
-// engine for a short trace costs little.
+// engine for a short trace costs little. Each series has several places, so that
+// a few that fall together do not drive each other out.
 const (
 	recentAnswers = 4096
+	places        = 4
 	fewSearches   = 64
 )
 
@@ -204,14 +206,18 @@ func (x *index) lookup(e *Event) []interest {
 		}
 		x.recent = make([]answer, recentAnswers)
 	}
-	slot := &x.recent[stream.Series{Entity: e.Entity, Signal: e.Signal}.Spread(recentAnswers)]
-	if slot.known && slot.signal == e.Signal && slot.entity == e.Entity && slot.kind == e.Kind {
-		return slot.interests
+	at := stream.Series{Entity: e.Entity, Signal: e.Signal}.Spread(recentAnswers) &^ (places - 1)
+	set := x.recent[at : at+places]
+	for i := range set {
+		if a := &set[i]; a.known && a.signal == e.Signal && a.entity == e.Entity && a.kind == e.Kind {
+			return a.interests
+		}
 	}
+	copy(set[1:], set)
 	// The copies let go of the batch that the event's names lie in.
-	*slot = answer{known: true, kind: strings.Clone(e.Kind), entity: strings.Clone(e.Entity), signal: strings.Clone(e.Signal)}
-	slot.interests = x.search(e)
-	return slot.interests
+	set[0] = answer{known: true, kind: strings.Clone(e.Kind), entity: strings.Clone(e.Entity), signal: strings.Clone(e.Signal)}
+	set[0].interests = x.search(e)
+	return set[0].interests
 }
 
 func (x *index) search(e *Event) []interest {
