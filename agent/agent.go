@@ -32,6 +32,8 @@ type Agent struct {
 	tap   tap.Hub
 	count *metrics
 
+	templates *templates // of all sources
+
 	tuning sync.Mutex // held while options come into force; taken before mu
 
 	mu      sync.Mutex
@@ -60,6 +62,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{opts: o, name: o.Credentials.Identity().Node(), count: newMetrics(o.Registerer), tuned: tunedBy(&o)}
 	a.log = o.Logger.With("node", a.name)
+	a.templates = newTemplates(o.FS, o.Dir, a.log)
 	if err := o.FS.MkdirAll(filepath.Join(o.Dir, "wal")); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
@@ -259,6 +262,7 @@ func (a *Agent) work(ctx context.Context, l *life) error {
 	defer stopIntake()
 	start(&in, inctx, l.intake.run)
 	start(&rest, parts, l.up.Run)
+	start(&rest, parts, a.templates.run)
 	l.sources = &sources{a: a, l: l, ctx: run, fail: func(err error) { cancel(err) }}
 	a.enter(l)
 	defer a.leave()

@@ -105,7 +105,11 @@ func (s *sources) run(ctx context.Context, r *running) error {
 			return nil
 		}
 	}
-	source, err := input.New(input.Options{Spec: r.spec, Sink: s.l.intake, Clock: s.a.clock.Mono,
+	templates, err := s.a.templates.of(&r.spec)
+	if err != nil {
+		return err
+	}
+	source, err := input.New(input.Options{Spec: r.spec, Sink: s.l.intake, Clock: s.a.clock.Mono, Templates: templates,
 		Wall:   func() time.Time { return time.Unix(0, s.a.opts.Wall()) },
 		Logger: s.a.log, Registerer: s.a.count.sources(), Resume: s.positions()})
 	if err != nil {

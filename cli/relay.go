@@ -11,25 +11,24 @@ import (
 	"github.com/spf13/cobra"
 
 	"pando/relay"
-	"pando/stream/anomaly"
 	"pando/transport"
 	"pando/tree/gossip"
 )
 
 // relayConfig is a relay's configuration file.
 type relayConfig struct {
-	Common    roleConfig     `yaml:",inline"`
-	Log       logConfig      `yaml:",inline"`
-	Listen    string         `yaml:"listen"`    // transport address for children
-	Advertise string         `yaml:"advertise"` // the same as agents reach it, if that is not where it listens
-	Weight    uint32         `yaml:"weight"`    // share of agents against other relays
-	Parents   []string       `yaml:"parents"`   // transport addresses of roots, or of relays of a higher tier
-	Tick      Duration       `yaml:"tick"`      // between steps of the detectors
-	Door      doorConfig     `yaml:"handshakes"`
-	Credit    Size           `yaml:"credit_pool"`       // bytes that all children may have on their way here
-	ChildRate Size           `yaml:"child_bytes_per_s"` // of each lane of a child, on average; 0: no limit
-	Gossip    *gossipConfig  `yaml:"gossip"`            // absent: the relay is alone in its region
-	Detectors anomaly.Config `yaml:"detectors"`
+	Common    roleConfig      `yaml:",inline"`
+	Log       logConfig       `yaml:",inline"`
+	Listen    string          `yaml:"listen"`    // transport address for children
+	Advertise string          `yaml:"advertise"` // the same as agents reach it, if that is not where it listens
+	Weight    uint32          `yaml:"weight"`    // share of agents against other relays
+	Parents   []string        `yaml:"parents"`   // transport addresses of roots, or of relays of a higher tier
+	Tick      Duration        `yaml:"tick"`      // between steps of the detectors
+	Door      doorConfig      `yaml:"handshakes"`
+	Credit    Size            `yaml:"credit_pool"`       // bytes that all children may have on their way here
+	ChildRate Size            `yaml:"child_bytes_per_s"` // of each lane of a child, on average; 0: no limit
+	Gossip    *gossipConfig   `yaml:"gossip"`            // absent: the relay is alone in its region
+	Detectors relay.Detectors `yaml:"detectors"`
 }
 
 // doorConfig bounds how fast agents are let in.

@@ -44,7 +44,8 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 //	├── tree, tap, incident, series         ask a running tree
 //	├── replay, wal inspect|verify|repair   look at a stopped node
 //	├── ca init|issue, gossip keygen        make certificates and keys
-//	├── config check
+//	├── detect, pattern check|test          try detectors and patterns on files
+//	├── config check, sim, bench relay|tree
 //	└── completion, exit-codes, version, demo
 func newRoot(e *env) *cobra.Command {
 	commands := append(treeCommands(e),
@@ -52,6 +53,7 @@ func newRoot(e *env) *cobra.Command {
 		newCA(e),
 		newCompletion(e),
 		newConfig(e),
+		newDetect(e),
 		newExitCodes(e),
 		newTap(e),
 		newTree(e),

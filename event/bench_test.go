@@ -38,11 +38,10 @@ func BenchmarkDecode(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				var d Decoder
-				var batch Batch
+				var c Columns
 				b.ReportAllocs()
 				for b.Loop() {
-					if err := d.Decode(in, &batch); err != nil {
+					if err := c.Decode(in); err != nil {
 						b.Fatal(err)
 					}
 				}

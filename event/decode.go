@@ -1,13 +1,11 @@
 package event
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 
-	"pando/event/hlc"
 	"pando/internal/pack"
 )
 
@@ -15,39 +13,24 @@ import (
 // nothing with b. Every error wraps [ErrInvalid]. What it accepts is
 // canonical: encoding the result gives b again.
 func Decode(b []byte) (*Batch, error) {
-	var d Decoder
-	batch := &Batch{}
-	if err := d.Decode(bytes.Clone(b), batch); err != nil {
+	var c Columns
+	if err := c.Decode(b); err != nil {
 		return nil, err
 	}
-	return batch, nil
+	return c.Batch(), nil
 }
 
-// Decoder reads batches into memory that it keeps and reuses. The zero value
-// is ready. Not safe for concurrent use.
-type Decoder struct {
-	events    []Event
-	arena     []Attr
-	positions []Position
-	numbers   []uint64
-	texts     []string                  // of the string column being read
-	indices   []uint32                  // into texts
-	dicts     [stringColumns]dictionary // find repetitions in texts
-}
-
-// Decode is [Decode] into batch. What batch then points to is valid until the
-// next call of this Decoder, but for strings, which last; the events' Raw
-// shares memory with b.
-func (d *Decoder) Decode(b []byte, batch *Batch) error {
-	h := Header{Positions: d.positions[:0]}
+// Decode is the function Decode into columns. What c holds is valid until its
+// next call, but for strings, which last; raw bytes share memory with b. After
+// an error c holds nothing of use.
+func (c *Columns) Decode(b []byte) error {
 	r := pack.NewReader(b)
-	err := h.read(r, b)
-	if err == nil && h.Count > r.Left() {
-		err = invalid("%d events announced, %d bytes there", h.Count, r.Left())
+	err := c.Header.read(r, b)
+	if err == nil && c.Count > r.Left() {
+		err = invalid("%d events announced, %d bytes there", c.Count, r.Left())
 	}
 	if err == nil {
-		d.positions = h.Positions
-		err = d.read(r, &h)
+		err = c.read(r)
 	}
 	if err != nil {
 		if !errors.Is(err, ErrInvalid) {
@@ -55,89 +38,69 @@ func (d *Decoder) Decode(b []byte, batch *Batch) error {
 		}
 		return fmt.Errorf("decode batch: %w", err)
 	}
-	*batch = Batch{Unit: h.Unit, First: h.First, Boot: h.Boot, Events: d.events}
-	if len(h.Positions) > 0 {
-		batch.Positions = h.Positions
-	}
 	return nil
 }
 
 // read reads the columns after the header.
-func (d *Decoder) read(r *pack.Reader, h *Header) error {
-	if cap(d.events) < h.Count {
-		d.events = make([]Event, h.Count)
-	}
-	d.events = d.events[:h.Count]
-	for i := range d.events {
-		d.events[i] = Event{Seq: h.First + uint64(i), Value: 1}
-	}
-	d.times(r)
-	d.codes(r, h.Unit.Lane)
-	d.values(r)
-	d.names(r)
-	d.traces(r)
-	d.attrs(r)
-	d.raws(r)
+func (c *Columns) read(r *pack.Reader) error {
+	c.readTimes(r)
+	c.Flags = readCodes(r, "flags", c.Flags, c.Count, &validFlags)
+	c.Kind = readCodes(r, "kind", c.Kind, c.Count, &validKinds)
+	c.Criticality = readCodes(r, "criticality", c.Criticality, c.Count, &validCriticality[c.Unit.Lane])
+	c.Severity = readCodes(r, "severity", c.Severity, c.Count, &validSeverities)
+	c.readValues(r)
+	c.readNames(r)
+	c.TraceID = readIDs(r, "trace id", c.TraceID, c.Count)
+	c.SpanID = readIDs(r, "span id", c.SpanID, c.Count)
+	c.ParentID = readIDs(r, "parent id", c.ParentID, c.Count)
+	c.readAttrs(r)
+	c.readRaws(r)
 	return r.Done()
 }
 
-// times reads the five columns of time.
-func (d *Decoder) times(r *pack.Reader) {
-	events := d.events
+// readTimes reads the five columns of time.
+func (c *Columns) readTimes(r *pack.Reader) {
+	n := c.Count
 	column := r.Bin("hi", MaxBatchBytes)
 	if r.Err() != nil {
 		return
 	}
-	if d.numbers = d.list(r, "hi", column, len(events), true); r.Err() != nil {
+	if c.Hi = readList(r, "hi", c.Hi, column, n, true); r.Err() != nil {
 		return
 	}
-	for i, v := range d.numbers {
-		events[i].Stamp.Hi = int64(v)
+	c.Lo = readColumn(r, "lo", c.Lo, n, true)
+	c.numbers = readColumn(r, "point", c.numbers, n, false)
+	if r.Err() != nil {
+		return
 	}
-	if v := d.column(r, "lo", len(events), true); v != nil {
-		for i := range events {
-			events[i].Stamp.Lo = int64(v[i])
+	if len(c.Lo) == 0 {
+		c.Lo = sized(c.Lo, n)
+		clear(c.Lo)
+	}
+	c.Point = sized(c.Point, n)
+	copy(c.Point, c.Hi)
+	for i, gap := range c.numbers {
+		// The gap must not lead past the least int64: with lo not above
+		// point, the check below, it is then no wrap-around.
+		c.Point[i] = int64(uint64(c.Hi[i]) - gap)
+	}
+	lo, hi := c.Lo[:n], c.Hi[:n]
+	for i, point := range c.Point[:n] {
+		if point > hi[i] || point < lo[i] {
+			r.Fail("point", fmt.Errorf("%d outside [%d, %d]", point, lo[i], hi[i]))
+			return
 		}
 	}
-	if v := d.column(r, "point", len(events), false); v != nil {
-		for i := range events {
-			s := &events[i].Stamp
-			// The gap must not lead past the least int64: with lo not above
-			// point, the check below, it is then no wrap-around.
-			s.Point = int64(uint64(s.Hi) - v[i])
-			if s.Point > s.Hi || s.Point < s.Lo {
-				r.Fail("point", fmt.Errorf("%d outside [%d, %d]", s.Point, s.Lo, s.Hi))
-				return
-			}
-		}
-	} else {
-		for i := range events {
-			s := &events[i].Stamp
-			s.Point = s.Hi
-			if s.Lo > s.Hi {
-				r.Fail("lo", fmt.Errorf("%d after %d", s.Lo, s.Hi))
-				return
-			}
-		}
-	}
-	if v := d.column(r, "hlc", len(events), true); v != nil {
-		for i := range events {
-			events[i].HLC = hlc.Timestamp(v[i])
-		}
-	}
-	if v := d.column(r, "source time", len(events), true); v != nil {
-		for i := range events {
-			events[i].SourceTime = int64(v[i])
-		}
-	}
+	c.HLC = readColumn(r, "hlc", c.HLC, n, true)
+	c.SourceTime = readColumn(r, "source time", c.SourceTime, n, true)
 }
 
-// column reads a column of n numbers: nil if all are zero. Of a rising column
-// the list holds differences.
-func (d *Decoder) column(r *pack.Reader, field string, n int, rising bool) []uint64 {
+// readColumn reads a column of n numbers into list's memory: none if all are
+// zero. Of a rising column the numbers listed are differences.
+func readColumn[T ~int64 | ~uint64](r *pack.Reader, field string, list []T, n int, rising bool) []T {
 	column := r.Bin(field, MaxBatchBytes)
 	if len(column) == 0 {
-		return nil
+		return list[:0]
 	}
 	switch column[0] {
 	case formSame:
@@ -152,47 +115,47 @@ func (d *Decoder) column(r *pack.Reader, field string, n int, rising bool) []uin
 		}
 		if end != len(column) || first == 0 && step == 0 || n == 1 && step != 0 {
 			r.Fail(field, errNotCanonical)
-			return nil
+			return list[:0]
 		}
-		d.numbers = sized(d.numbers, n)
-		for i := range d.numbers {
-			d.numbers[i] = first
+		list = sized(list, n)
+		for i := range list {
+			list[i] = T(first)
 			first += step
 		}
-		return d.numbers
+		return list
 	case formList:
-		d.numbers = d.list(r, field, column[1:], n, rising)
-		if r.Err() == nil && steady(d.numbers, rising) {
+		list = readList(r, field, list, column[1:], n, rising)
+		if r.Err() == nil && steady(list, rising) {
 			r.Fail(field, errNotCanonical)
 		}
 		if r.Err() != nil {
-			return nil
+			return list[:0]
 		}
-		return d.numbers
+		return list
 	}
 	r.Fail(field, fmt.Errorf("form %d is unknown", column[0]))
-	return nil
+	return list[:0]
 }
 
-// list reads n varints that fill the column.
-func (d *Decoder) list(r *pack.Reader, field string, column []byte, n int, rising bool) []uint64 {
+// readList reads n varints that fill the column.
+func readList[T ~int64 | ~uint64](r *pack.Reader, field string, list []T, column []byte, n int, rising bool) []T {
 	if n > len(column) {
 		r.Fail(field, fmt.Errorf("%d numbers announced, %d bytes there", n, len(column)))
-		return nil
+		return list[:0]
 	}
-	numbers := sized(d.numbers, n)
+	list = sized(list, n)
 	at := 0
-	for i := range numbers {
+	for i := range list {
 		if at < len(column)-1 {
 			// One and two bytes are nearly all there are.
 			b := uint64(column[at])
 			if b < 0x80 {
-				numbers[i] = b
+				list[i] = T(b)
 				at++
 				continue
 			}
 			if c := uint64(column[at+1]); c < 0x80 && c != 0 {
-				numbers[i] = b&0x7f | c<<7
+				list[i] = T(b&0x7f | c<<7)
 				at += 2
 				continue
 			}
@@ -200,22 +163,22 @@ func (d *Decoder) list(r *pack.Reader, field string, column []byte, n int, risin
 		v, next := uvarint(column, at)
 		if next == 0 {
 			r.Fail(field, fmt.Errorf("varint %d of %d: %w", i+1, n, errNotCanonical))
-			return nil
+			return list[:0]
 		}
-		numbers[i], at = v, next
+		list[i], at = T(v), next
 	}
 	if at != len(column) {
 		r.Fail(field, fmt.Errorf("%d bytes left over after %d numbers", len(column)-at, n))
-		return nil
+		return list[:0]
 	}
 	if rising {
 		before := uint64(0)
-		for i, v := range numbers {
-			before += unzigzag(v)
-			numbers[i] = before
+		for i, v := range list {
+			before += unzigzag(uint64(v))
+			list[i] = T(before)
 		}
 	}
-	return numbers
+	return list
 }
 
 // uvarint reads the varint at column[at:] and returns the place after it, or
@@ -233,15 +196,15 @@ func uvarint(column []byte, at int) (uint64, int) {
 
 // steady reports whether the numbers are all the same or, if rising, rise by
 // one step: they then have a shorter form.
-func steady(numbers []uint64, rising bool) bool {
+func steady[T ~int64 | ~uint64](numbers []T, rising bool) bool {
 	if len(numbers) < 2 {
 		return true
 	}
-	step := uint64(0)
+	step := T(0)
 	if rising {
 		step = numbers[1] - numbers[0]
 	}
-	want, off := numbers[0], uint64(0)
+	want, off := numbers[0], T(0)
 	for _, n := range numbers {
 		off |= n ^ want
 		want += step
@@ -249,101 +212,122 @@ func steady(numbers []uint64, rising bool) bool {
 	return off == 0
 }
 
-// codes reads the four columns of one byte an event.
-func (d *Decoder) codes(r *pack.Reader, lane Lane) {
-	for _, c := range []struct {
-		field string
-		valid func(byte) bool
-		set   func(*Event, byte)
-	}{
-		{"flags", func(b byte) bool { return Flags(b)&^allFlags == 0 }, func(e *Event, b byte) { e.Flags = Flags(b) }},
-		{"kind", func(b byte) bool { return Kind(b) <= Loss }, func(e *Event, b byte) { e.Kind = Kind(b) }},
-		{"criticality", func(b byte) bool { return b <= 3 && (b == 0) == (lane == Critical) },
-			func(e *Event, b byte) { e.Criticality = b }},
-		{"severity", func(b byte) bool { return Severity(b) <= MaxSeverity }, func(e *Event, b byte) { e.Severity = Severity(b) }},
-	} {
-		column := r.Bin(c.field, MaxBatchEvents)
-		if r.Err() != nil {
-			return
-		}
-		valid := true
-		switch {
-		case len(column) == 0:
-			valid = c.valid(0)
-		case len(column) == 1:
-			valid = column[0] != 0 && c.valid(column[0])
-			for i := range d.events {
-				c.set(&d.events[i], column[0])
-			}
-		case len(column) == len(d.events):
-			var differ byte
-			for i, b := range column {
-				valid = valid && c.valid(b)
-				differ |= b ^ column[0]
-				c.set(&d.events[i], b)
-			}
-			valid = valid && differ != 0
-		default:
-			valid = false
-		}
-		if !valid {
-			r.Fail(c.field, errors.New("a code that is unknown, of the other lane, or not in canonical form"))
-			return
-		}
+// The codes that each column of one byte an event may hold.
+var (
+	validFlags       = codesWhere(func(b uint8) bool { return Flags(b)&^allFlags == 0 })
+	validKinds       = codesWhere(func(b uint8) bool { return Kind(b) <= Loss })
+	validSeverities  = codesWhere(func(b uint8) bool { return Severity(b) <= MaxSeverity })
+	validCriticality = [Lanes][256]bool{
+		Critical: codesWhere(func(b uint8) bool { return b == 0 }),
+		Bulk:     codesWhere(func(b uint8) bool { return b >= 1 && b <= 3 }),
 	}
+)
+
+func codesWhere(valid func(uint8) bool) (codes [256]bool) {
+	for b := range codes {
+		codes[b] = valid(uint8(b))
+	}
+	return codes
 }
 
-// values reads the column of values.
-func (d *Decoder) values(r *pack.Reader) {
+// readCodes reads a column of one byte an event, or one byte for all.
+func readCodes[T ~uint8](r *pack.Reader, field string, list []T, n int, valid *[256]bool) []T {
+	column := r.Bin(field, MaxBatchEvents)
+	if r.Err() != nil {
+		return list[:0]
+	}
+	list = sized(list, n)
+	ok := true
+	switch {
+	case len(column) == 0:
+		ok = valid[0]
+		clear(list)
+	case len(column) == 1:
+		ok = column[0] != 0 && valid[column[0]]
+		for i := range list {
+			list[i] = T(column[0])
+		}
+	case len(column) == n:
+		var differ byte
+		for i, b := range column {
+			ok = ok && valid[b]
+			differ |= b ^ column[0]
+			list[i] = T(b)
+		}
+		ok = ok && differ != 0
+	default:
+		ok = false
+	}
+	if !ok {
+		r.Fail(field, errors.New("a code that is unknown, of the other lane, or not in canonical form"))
+		return list[:0]
+	}
+	return list
+}
+
+// readValues reads the column of values.
+func (c *Columns) readValues(r *pack.Reader) {
 	const field = "values"
 	column := r.Bin(field, MaxBatchBytes)
-	if len(column) == 0 {
+	if r.Err() != nil {
 		return
 	}
-	events, form := d.events, column[0]
+	c.Value = sized(c.Value, c.Count)
+	if len(column) == 0 {
+		for i := range c.Value {
+			c.Value[i] = 1
+		}
+		return
+	}
+	form := column[0]
 	column = column[1:]
-	whole, vary := true, false
 	switch {
 	case form == formSame && len(column) == 8:
 		v := math.Float64frombits(binary.LittleEndian.Uint64(column))
 		if v == 1 || !canonicalValue(v) {
 			r.Fail(field, errNotCanonical)
-			return
 		}
-		for i := range events {
-			events[i].Value = v
+		for i := range c.Value {
+			c.Value[i] = v
 		}
-		return
 	case form == formList:
-		d.numbers = d.list(r, field, column, len(events), false)
-		for i, n := range d.numbers {
-			v := int64(unzigzag(n))
-			if v > maxIntegral || v < -maxIntegral {
-				r.Fail(field, errNotCanonical)
-			}
-			events[i].Value = float64(v)
-			vary = vary || n != d.numbers[0]
-		}
-	case form == formFloats && len(column) == 8*len(events):
+		c.readWholes(r, field, column)
+	case form == formFloats && len(column) == 8*c.Count:
+		whole, canonical, differ := true, true, uint64(0)
 		first := binary.LittleEndian.Uint64(column)
-		for i := range events {
+		for i := range c.Value {
 			bits := binary.LittleEndian.Uint64(column[8*i:])
 			v := math.Float64frombits(bits)
-			if !canonicalValue(v) {
-				r.Fail(field, errNotCanonical)
-				return
-			}
-			events[i].Value = v
+			canonical = canonical && canonicalValue(v)
 			whole = whole && integral(v)
-			vary = vary || bits != first
+			differ |= bits ^ first
+			c.Value[i] = v
 		}
-		if whole {
+		if whole || differ == 0 || !canonical {
 			r.Fail(field, errNotCanonical)
 		}
 	default:
-		r.Fail(field, fmt.Errorf("form %d with %d bytes for %d events", form, len(column), len(events)))
+		r.Fail(field, fmt.Errorf("form %d with %d bytes for %d events", form, len(column), c.Count))
 	}
-	if !vary {
+}
+
+// readWholes reads values that are whole numbers.
+func (c *Columns) readWholes(r *pack.Reader, field string, column []byte) {
+	c.numbers = readList(r, field, c.numbers, column, c.Count, false)
+	if r.Err() != nil {
+		return
+	}
+	differ := uint64(0)
+	for i, n := range c.numbers {
+		v := int64(unzigzag(n))
+		if v > maxIntegral || v < -maxIntegral {
+			r.Fail(field, errNotCanonical)
+			return
+		}
+		c.Value[i] = float64(v)
+		differ |= n ^ c.numbers[0]
+	}
+	if differ == 0 {
 		r.Fail(field, errNotCanonical)
 	}
 }
@@ -351,10 +335,11 @@ func (d *Decoder) values(r *pack.Reader) {
 // canonicalValue reports whether v is not another NaN than the one allowed.
 func canonicalValue(v float64) bool { return v == v || math.Float64bits(v) == canonicalNaN }
 
-// sized returns a slice of n numbers, s if it is large enough.
-func sized(s []uint64, n int) []uint64 {
+// sized returns a list of n entries, in the memory of s if it is large enough.
+// What they are is undefined.
+func sized[T any](s []T, n int) []T {
 	if cap(s) < n {
-		return make([]uint64, n)
+		return make([]T, n)
 	}
 	return s[:n]
 }

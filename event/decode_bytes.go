@@ -8,89 +8,68 @@ import (
 	"pando/internal/pack"
 )
 
-// traces reads the three columns of identities.
-func (d *Decoder) traces(r *pack.Reader) {
-	events := d.events
-	if has, ids := d.present(r, "trace id", 16); has != nil {
-		for i := range events {
-			if has[i/8]>>(i%8)&1 == 0 {
-				continue
-			}
-			if events[i].TraceID = [16]byte(ids); events[i].TraceID == [16]byte{} {
-				r.Fail("trace id", errNotCanonical)
-				return
-			}
-			ids = ids[16:]
-		}
-	}
-	d.spans(r, "span id", func(e *Event) *[8]byte { return &e.SpanID })
-	d.spans(r, "parent id", func(e *Event) *[8]byte { return &e.ParentID })
-}
-
-func (d *Decoder) spans(r *pack.Reader, field string, of func(*Event) *[8]byte) {
-	has, ids := d.present(r, field, 8)
-	if has == nil {
-		return
-	}
-	for i := range d.events {
-		if has[i/8]>>(i%8)&1 == 0 {
-			continue
-		}
-		id := [8]byte(ids)
-		if id == [8]byte{} {
-			r.Fail(field, errNotCanonical)
-			return
-		}
-		*of(&d.events[i]) = id
-		ids = ids[8:]
-	}
-}
-
-// present reads a column of identities of size bytes: a bit an event, and
-// exactly as many identities as bits are set. Nil means that no event has one.
-func (d *Decoder) present(r *pack.Reader, field string, size int) (has, ids []byte) {
+// readIDs reads a column of identities: a bit an event, and exactly as many
+// identities as bits are set. The list is empty if no event has one.
+func readIDs[T [8]byte | [16]byte](r *pack.Reader, field string, list []T, n int) []T {
 	column := r.Bin(field, MaxBatchBytes)
+	list = list[:0]
 	if len(column) == 0 {
-		return nil, nil
+		return list
 	}
-	n := len(d.events)
 	if len(column) < (n+7)/8 {
 		r.Fail(field, errors.New("too short"))
-		return nil, nil
+		return list
 	}
-	has, ids = column[:(n+7)/8], column[(n+7)/8:]
+	var none T
+	size := len(none)
+	has, ids := column[:(n+7)/8], column[(n+7)/8:]
 	set := 0
 	for _, b := range has {
 		set += bits.OnesCount8(b)
 	}
 	if set == 0 || n%8 != 0 && has[n/8]>>(n%8) != 0 || len(ids) != set*size {
 		r.Fail(field, fmt.Errorf("%d bytes for %d events: %w", len(ids), set, errNotCanonical))
-		return nil, nil
+		return list
 	}
-	return has, ids
+	list = sized(list, n)
+	for i := range list {
+		list[i] = none
+		if has[i/8]>>(i%8)&1 == 0 {
+			continue
+		}
+		id := T(ids[:size])
+		if id == none {
+			r.Fail(field, errNotCanonical)
+			return list[:0]
+		}
+		list[i], ids = id, ids[size:]
+	}
+	return list
 }
 
-// raws reads the lengths of the originals and then their bytes, which stay
+// readRaws reads the lengths of the originals and then their bytes, which stay
 // where they are.
-func (d *Decoder) raws(r *pack.Reader) {
-	lengths := d.column(r, "raw lengths", len(d.events), false)
-	if lengths == nil {
+func (c *Columns) readRaws(r *pack.Reader) {
+	c.raw, c.rawTo = nil, c.rawTo[:0]
+	c.numbers = readColumn(r, "raw lengths", c.numbers, c.Count, false)
+	if len(c.numbers) == 0 {
 		return
 	}
-	raw := r.Bin("raw", MaxBatchBytes)
-	for i, n := range lengths {
-		switch {
-		case n > MaxRaw:
+	c.raw = r.Bin("raw", MaxBatchBytes)
+	c.rawTo = sized(c.rawTo, c.Count)
+	end := uint64(0)
+	for i, n := range c.numbers {
+		if n > MaxRaw {
 			r.Fail("raw lengths", fmt.Errorf("%d bytes: limit %d", n, MaxRaw))
 			return
-		case n > uint64(len(raw)):
-			r.Fail("raw lengths", fmt.Errorf("%d bytes announced, %d there", n, len(raw)))
-			return
-		case n > 0:
-			d.events[i].Raw, raw = raw[:n:n], raw[n:]
 		}
+		if end += n; end > uint64(len(c.raw)) {
+			r.Fail("raw lengths", fmt.Errorf("%d bytes announced, %d there", end, len(c.raw)))
+			return
+		}
+		c.rawTo[i] = uint32(end)
 	}
-	if len(raw) != 0 {
-		r.Fail("raw", fmt.Errorf("%d bytes left over", len(raw)))
+	if end != uint64(len(c.raw)) {
+		r.Fail("raw", fmt.Errorf("%d bytes left over", uint64(len(c.raw))-end))
 	}
 }

@@ -8,64 +8,63 @@ import (
 	"pando/internal/pack"
 )
 
-// strings reads a column of n strings of at most limit bytes each. It returns
-// the dictionary, "" first, and each entry's index into it; no indices if all
-// entries are empty.
-func (d *Decoder) strings(r *pack.Reader, column int, n, limit int) (texts []string, indices []uint32) {
+// readStrings reads a column of n strings of at most limit bytes each, into the
+// memory of index: the dictionary, "" first, and each entry's place in it; no
+// places if all entries are empty.
+func (c *Columns) readStrings(r *pack.Reader, column int, index []uint32, n, limit int) Names {
 	field := stringFields[column]
 	lengths := r.Bin(field, MaxBatchBytes)
 	text := string(r.Bin(field, MaxBatchBytes))
 	packed := r.Bin(field, MaxBatchBytes)
 	if r.Err() != nil {
-		return nil, nil
+		return Names{Index: index[:0]}
 	}
-	if err := d.dictionary(&d.dicts[column], field, lengths, text, limit); err != nil {
+	texts, err := splitTexts(c.texts[column], &c.dicts[column], field, lengths, text, limit)
+	if err != nil {
 		r.Fail(field, err)
-		return nil, nil
+		return Names{Index: index[:0]}
 	}
-	size := len(d.texts) - 1
-	if size == 0 && len(packed) == 0 {
-		return d.texts, nil
+	c.texts[column] = texts
+	if len(texts) == 1 && len(packed) == 0 {
+		return Names{Texts: texts, Index: index[:0]}
 	}
-	if cap(d.indices) < n {
-		d.indices = make([]uint32, n)
-	}
-	d.indices = d.indices[:n]
-	if !unpack(d.indices, packed, size) {
+	index = sized(index, n)
+	if !unpack(index, packed, len(texts)-1) {
 		r.Fail(field, errors.New("indices not those of the dictionary in the order of first use"))
-		return nil, nil
+		return Names{Index: index[:0]}
 	}
-	return d.texts, d.indices
+	return Names{Texts: texts, Index: index}
 }
 
-// dictionary splits text into distinct strings, after the empty one.
-func (d *Decoder) dictionary(dict *dictionary, field string, lengths []byte, text string, limit int) error {
+// splitTexts splits text into distinct strings, after the empty one, in the
+// memory of texts.
+func splitTexts(texts []string, dict *dictionary, field string, lengths []byte, text string, limit int) ([]string, error) {
 	dict.reset()
-	d.texts = append(d.texts[:0], "")
+	texts = append(texts[:0], "")
 	for at := 0; at < len(lengths); {
 		n, next := uvarint(lengths, at)
 		switch {
 		case next == 0:
-			return errNotCanonical
+			return nil, errNotCanonical
 		case n == 0 || n > uint64(limit):
-			return fmt.Errorf("string of %d bytes: must be 1 to %d", n, limit)
+			return nil, fmt.Errorf("string of %d bytes: must be 1 to %d", n, limit)
 		case n > uint64(len(text)):
-			return fmt.Errorf("string of %d bytes announced, %d there", n, len(text))
+			return nil, fmt.Errorf("string of %d bytes announced, %d there", n, len(text))
 		}
 		s := text[:n]
 		if err := checkText(field, s, limit); err != nil {
-			return err
+			return nil, err
 		}
 		if _, fresh := dict.number(s); !fresh {
-			return fmt.Errorf("string %.40q repeated", s)
+			return nil, fmt.Errorf("string %.40q repeated", s)
 		}
-		d.texts = append(d.texts, s)
+		texts = append(texts, s)
 		text, at = text[n:], next
 	}
 	if text != "" {
-		return fmt.Errorf("%d bytes left over after the strings", len(text))
+		return nil, fmt.Errorf("%d bytes left over after the strings", len(text))
 	}
-	return nil
+	return texts, nil
 }
 
 // unpack reads the indices 0 to size, packed in as few bytes each as that
@@ -106,74 +105,56 @@ func unpack(indices []uint32, packed []byte, size int) bool {
 	return used == uint32(size) && differ != 0
 }
 
-// names reads the four columns of names.
-func (d *Decoder) names(r *pack.Reader) {
-	events := d.events
-	texts, indices := d.strings(r, sourceStrings, len(events), MaxName)
-	for i, n := range indices {
-		events[i].Source = texts[n]
-	}
-	texts, indices = d.strings(r, entityStrings, len(events), MaxName)
-	for i, n := range indices {
-		events[i].Entity = texts[n]
-	}
-	texts, indices = d.strings(r, signalStrings, len(events), MaxName)
-	for i, n := range indices {
-		events[i].Signal = texts[n]
-	}
-	texts, indices = d.strings(r, peerStrings, len(events), MaxName)
-	for i, n := range indices {
-		events[i].Peer = texts[n]
-	}
+// readNames reads the four columns of names.
+func (c *Columns) readNames(r *pack.Reader) {
+	c.Source = c.readStrings(r, sourceStrings, c.Source.Index, c.Count, MaxName)
+	c.Entity = c.readStrings(r, entityStrings, c.Entity.Index, c.Count, MaxName)
+	c.Signal = c.readStrings(r, signalStrings, c.Signal.Index, c.Count, MaxName)
+	c.Peer = c.readStrings(r, peerStrings, c.Peer.Index, c.Count, MaxName)
 }
 
-// attrs reads how many attributes each event has, all keys, and all values.
-func (d *Decoder) attrs(r *pack.Reader) {
-	counts := d.column(r, "attribute counts", len(d.events), false)
-	if counts == nil {
+// readAttrs reads how many attributes each event has, all keys, and all values.
+func (c *Columns) readAttrs(r *pack.Reader) {
+	c.attrs, c.attrsTo = c.attrs[:0], c.attrsTo[:0]
+	c.numbers = readColumn(r, "attribute counts", c.numbers, c.Count, false)
+	if len(c.numbers) == 0 {
 		return
 	}
+	c.attrsTo = sized(c.attrsTo, c.Count)
 	total := 0
-	for _, n := range counts {
+	for i, n := range c.numbers {
 		if n > MaxAttrs {
 			r.Fail("attribute counts", fmt.Errorf("%d attributes: limit %d", n, MaxAttrs))
 			return
 		}
 		total += int(n)
+		c.attrsTo[i] = uint32(total)
 	}
 	if total > MaxBatchAttrs {
 		r.Fail("attribute counts", fmt.Errorf("%d attributes in all: limit %d", total, MaxBatchAttrs))
 		return
 	}
-	if cap(d.arena) < total {
-		d.arena = make([]Attr, total)
+	c.attrs = sized(c.attrs, total)
+	keys := c.readStrings(r, keyStrings, c.indices, total, MaxName)
+	for i := range c.attrs {
+		c.attrs[i].Key = keys.At(i)
 	}
-	d.arena = d.arena[:total]
-	clear(d.arena)
-	texts, indices := d.strings(r, keyStrings, total, MaxName)
-	for i, n := range indices {
-		d.arena[i].Key = texts[n]
+	values := c.readStrings(r, valueStrings, keys.Index, total, MaxString)
+	for i := range c.attrs {
+		c.attrs[i].Value = values.At(i)
 	}
-	texts, indices = d.strings(r, valueStrings, total, MaxString)
-	for i, n := range indices {
-		d.arena[i].Value = texts[n]
-	}
+	c.indices = values.Index
 	if r.Err() != nil {
 		return
 	}
-	at := 0
-	for i, n := range counts {
-		if n == 0 {
-			continue
-		}
-		attrs := d.arena[at : at+int(n) : at+int(n)]
-		for j := 1; j < len(attrs); j++ {
-			if attrs[j-1].Key >= attrs[j].Key {
-				r.Fail("attribute keys", fmt.Errorf("%q after %q, must be sorted without repetition", attrs[j].Key, attrs[j-1].Key))
+	from := uint32(0)
+	for _, to := range c.attrsTo {
+		for j := from + 1; j < to; j++ {
+			if c.attrs[j-1].Key >= c.attrs[j].Key {
+				r.Fail("attribute keys", fmt.Errorf("%q after %q, must be sorted without repetition", c.attrs[j].Key, c.attrs[j-1].Key))
 				return
 			}
 		}
-		d.events[i].Attrs = attrs
-		at += int(n)
+		from = to
 	}
 }

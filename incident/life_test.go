@@ -155,3 +155,23 @@ func TestAliasWaitsForAnIncident(t *testing.T) {
 		}
 	}
 }
+
+// Relays fold what is one alarm, each for itself. Where two relays say the
+// same, it is announced once and one incident, whoever is first; both findings
+// stay in it, for each is evidence by its own path.
+func TestSameAlarmOfTwoRelaysIsAnnouncedOnce(t *testing.T) {
+	here := finding("sysplex1/LPARA/PAYJOB", anomaly.Error, 10, evidence("eu/lpara", 1, 1))
+	there := finding("sysplex1/LPARA/PAYJOB", anomaly.Error, 11, evidence("eu/lparb", 7, 7))
+	for _, order := range [][]anomaly.Finding{{here, there}, {there, here}} {
+		s := newStage(t, DefaultOptions())
+		if got := kinds(s.add(order...)); got != "opened updated" {
+			t.Errorf("changes %q", got)
+		}
+		if i := s.only(); len(i.Findings) != 2 || i.Onset().ID != here.ID {
+			t.Errorf("incident %s", describe(i))
+		}
+		if got := kinds(s.add(ended(here, 50), ended(there, 51))) + " " + kinds(s.tick(100)); got != "updated updated resolved" {
+			t.Errorf("in the end %q", got)
+		}
+	}
+}

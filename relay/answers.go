@@ -234,7 +234,6 @@ func (c *core) report(fs []anomaly.Finding) {
 	if len(fs) == 0 {
 		return
 	}
-	c.pace.suspect(fs, c.now)
 	for i := range fs {
 		f := &fs[i]
 		if c.found != nil {

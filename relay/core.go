@@ -5,12 +5,11 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/goccy/go-yaml"
-
 	"pando/event"
 	"pando/event/clock"
-	"pando/internal/pack"
+	"pando/stream"
 	"pando/stream/anomaly"
+	"pando/stream/dedup"
 	"pando/tree/custody"
 	"pando/tree/journal"
 	"pando/tree/wire"
@@ -18,7 +17,7 @@ import (
 )
 
 // logicVersion rises whenever the same records may give other outputs.
-const logicVersion = 4
+const logicVersion = 5
 
 // Bounds of the core.
 const (
@@ -84,6 +83,7 @@ type core struct {
 
 	config   []byte
 	engine   *anomaly.Engine
+	dedup    *dedup.Filter // what the engine says passes through it
 	units    map[event.Unit]*unit
 	sessions map[uint64]*session
 	up       bool          // the root is connected
@@ -98,11 +98,14 @@ type core struct {
 	flights  flights
 
 	say func(journal.Output)
-	// seen is told every stepped event, for people who watch; it must not
+	// seen is told every stepped batch, for people who watch; it must not
 	// change anything here. Nil outside a running relay.
-	seen func(u event.Unit, e *event.Event, point int64)
+	seen func(a *stream.Arrival)
 	// found is told every finding, likewise.
 	found func(f *anomaly.Finding)
+	// sifted is told what deduplication has counted, before and after a step,
+	// likewise.
+	sifted func(before, after dedup.Counts)
 	// lost is told every finding that the root will not have, likewise, and
 	// whether a provisional incident is made of it.
 	lost func(provisional bool)
@@ -121,11 +124,10 @@ type session struct {
 
 func newCore(name string, fetch journal.Fetch) (*core, error) {
 	c := &core{name: name, fetch: fetch, units: map[event.Unit]*unit{}, sessions: map[uint64]*session{}, pace: newPace()}
-	engine, err := anomaly.NewEngine(anomaly.DefaultConfig())
-	if err != nil {
+	var err error
+	if c.engine, c.dedup, err = DefaultDetectors().build(); err != nil {
 		return nil, err
 	}
-	c.engine = engine
 	c.local, err = newProvisional()
 	return c, err
 }
@@ -242,44 +244,14 @@ func (c *core) start(name []byte) error {
 	return nil
 }
 
-// engineOf makes a detectors' engine from its configuration as the log keeps
-// it. The shell tries it before the log has it: a record that cannot be
-// stepped would keep the relay from ever starting again.
-func engineOf(config []byte) (*anomaly.Engine, error) {
-	cfg := anomaly.DefaultConfig()
-	if err := yaml.UnmarshalWithOptions(config, &cfg, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("detectors' configuration: %w", err)
-	}
-	engine, err := anomaly.NewEngine(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("detectors' configuration: %w", err)
-	}
-	return engine, nil
-}
-
-func (c *core) configure(body []byte) error {
-	engine, err := engineOf(body)
-	if err != nil {
-		return err
-	}
-	if c.config != nil {
-		w := pack.NewWriter()
-		c.engine.Snapshot(w)
-		if err := engine.Restore(pack.NewReader(w.Bytes())); err != nil {
-			return fmt.Errorf("carry detectors over: %w", err)
-		}
-	}
-	c.config, c.engine = body, engine
-	return nil
-}
-
 func (c *core) tick(body []byte) error {
 	now, err := decodeTick(body)
 	if err != nil {
 		return err
 	}
 	c.now = now
-	c.report(c.engine.Tick(now))
+	c.detected(c.engine.Tick(now), nil)
+	c.sift(func() []anomaly.Finding { return c.dedup.Tick(now) })
 	c.announce(c.local.tick(now))
 	c.pace.tick(now)
 	for _, u := range c.order() {

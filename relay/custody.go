@@ -143,7 +143,7 @@ func (c *core) batch(at wal.Seq, x *unpacked) error {
 		c.refuse(s, fmt.Errorf("batch: %w", x.bad))
 		return nil
 	}
-	b := &x.arrived.batch
+	b := x.events
 	id := event.Unit{Origin: s.origin, WAL: s.wal, Lane: event.Lane(x.Lane)}
 	if b.Unit != id {
 		c.refuse(s, fmt.Errorf("batch of unit %s in a session of %s: %w", b.Unit, id, custody.ErrProtocol))
@@ -156,7 +156,7 @@ func (c *core) batch(at wal.Seq, x *unpacked) error {
 		return nil
 	}
 	if span.Last > u.intake.Settled {
-		u.keep(at, x.arrived)
+		u.keep(at, x.events)
 	}
 	u.intake.Vouch(x.Batch.DurableTo)
 	c.advance(u)

@@ -56,8 +56,7 @@ func StartRecord(name string) Record { return Record{Kind: recStart, Body: []byt
 // ConfigRecord holds the content of the detectors' configuration. It is an
 // error if the core could not use it.
 func ConfigRecord(yaml []byte) (Record, error) {
-	_, err := engineOf(yaml)
-	return Record{Kind: recConfig, Body: yaml}, err
+	return Record{Kind: recConfig, Body: yaml}, checkDetectors(yaml)
 }
 
 // OpenRecord says that an agent opens its units; open is its [wire.Open].

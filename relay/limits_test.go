@@ -8,6 +8,7 @@ import (
 	"pando/event"
 	"pando/event/clock"
 	"pando/internal/pack"
+	"pando/stream"
 	"pando/transport"
 	"pando/tree/custody"
 	"pando/tree/journal"
@@ -268,7 +269,11 @@ func TestSettledEventsAreSeenOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b, a := connected(t, func(a *fakeAgent) { a.write(t, event.Bulk, 3, true) })
 			seen := map[uint64]int{}
-			b.core.seen = func(_ event.Unit, e *event.Event, _ int64) { seen[e.Seq]++ }
+			b.core.seen = func(a *stream.Arrival) {
+				for i := range a.Count {
+					seen[a.First+uint64(i)]++
+				}
+			}
 			b.tick(1e9)
 			at := len(b.log)
 			b.sendAll(a, event.Bulk)

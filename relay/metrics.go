@@ -11,6 +11,7 @@ import (
 type metrics struct {
 	events   prometheus.Counter
 	findings *prometheus.CounterVec
+	sifted   *prometheus.CounterVec
 	refused  *prometheus.CounterVec
 	passed   prometheus.Counter
 	statuses *prometheus.CounterVec
@@ -21,13 +22,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		events:   prometheus.NewCounter(prometheus.CounterOpts{Name: "pando_relay_events_total", Help: "Events stepped, heartbeats not counted."}),
 		findings: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pando_relay_findings_total", Help: "Findings and their revisions."}, []string{"detector"}),
+		sifted:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pando_relay_dedup_total", Help: "Findings that were folded into an earlier one, being one alarm; of these, those released after all; alarms evicted early; duplicates said because too many are folded (full); findings that lack a field (incomparable)."}, []string{"what"}),
 		refused:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pando_relay_refused_total", Help: "Sessions refused or ended because of what the child said."}, []string{"reason"}),
 		passed:   prometheus.NewCounter(prometheus.CounterOpts{Name: "pando_relay_passed_total", Help: "Sections, claims, questions and findings passed on for relays below."}),
 		statuses: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pando_relay_statuses_dropped_total", Help: "Statuses of agents that were not taken: too large, or too frequent."}, []string{"reason"}),
 		lost:     prometheus.NewCounter(prometheus.CounterOpts{Name: "pando_relay_findings_dropped_total", Help: "Findings that no root will have: more waited for one than are kept."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.events, m.findings, m.refused, m.passed, m.statuses, m.lost)
+		reg.MustRegister(m.events, m.findings, m.sifted, m.refused, m.passed, m.statuses, m.lost)
 	}
 	return m
 }

@@ -23,7 +23,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pando/internal/durable"
-	"pando/stream/anomaly"
 	"pando/transport"
 	"pando/tree/gossip"
 )
@@ -38,7 +37,7 @@ type Options struct {
 	Advertise   string   // that children dial; empty: the listener's own
 	Weight      uint32   // share of agents against other relays
 	Parents     []string // transport addresses of roots, or of relays of the next higher tier
-	Detectors   anomaly.Config
+	Detectors   Detectors
 	Gossip      *gossip.Options // of the region's pool; nil: this relay is alone
 	API         string          // address of the API, told to others
 
@@ -76,7 +75,7 @@ func DefaultOptions() Options {
 	t := transport.DefaultOptions()
 	return Options{
 		HandshakeEvery: 5 * time.Millisecond, HandshakeBurst: 200, MaxPending: t.MaxPending, MaxPendingPerHost: t.MaxPendingPerHost,
-		FS: durable.OS(), Network: transport.TCP(), Weight: 1, Detectors: anomaly.DefaultConfig(),
+		FS: durable.OS(), Network: transport.TCP(), Weight: 1, Detectors: DefaultDetectors(),
 		CreditPool: 256 << 20,
 		TickEvery:  100 * time.Millisecond, SegmentBytes: 64 << 20,
 		Wall: func() int64 { return time.Now().UnixNano() }, Logger: slog.New(slog.DiscardHandler),

@@ -3,6 +3,7 @@ package relay
 import (
 	"pando/event"
 	"pando/internal/pack"
+	"pando/stream"
 	"pando/tree/custody"
 	"pando/tree/wire"
 )
@@ -99,10 +100,10 @@ func decodeArrival(b []byte) (a arrival, err error) {
 // unpacked is an arrival with all that its bytes alone tell.
 type unpacked struct {
 	arrival
-	err     error // of the record
-	arrived *arrived
-	bad     error      // of the batch: its sender's fault
-	after   event.Hash // chain value behind the batch
+	err    error // of the record
+	events *stream.Arrival
+	bad    error      // of the batch: its sender's fault
+	after  event.Hash // chain value behind the batch
 }
 
 func unpack(body []byte) *unpacked {
@@ -110,13 +111,13 @@ func unpack(body []byte) *unpacked {
 	if x.arrival, x.err = decodeArrival(body); x.err != nil {
 		return x
 	}
-	a := arrivals.Get().(*arrived)
-	if x.bad = a.decoder.Decode(x.Batch.Bytes, &a.batch); x.bad != nil {
-		a.free()
+	a := arrivals.Get().(*stream.Arrival)
+	if x.bad = a.Decode(x.Batch.Bytes); x.bad != nil {
+		arrivals.Put(a)
 		return x
 	}
-	a.place(&x.arrival)
-	x.arrived, x.after = a, event.Chain(x.Batch.Before, x.Batch.Bytes)
+	locate(a, &x.arrival)
+	x.events, x.after = a, event.Chain(x.Batch.Before, x.Batch.Bytes)
 	return x
 }
 

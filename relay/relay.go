@@ -15,7 +15,9 @@ import (
 
 	"pando/event"
 	"pando/internal/ops"
+	"pando/stream"
 	"pando/stream/anomaly"
+	"pando/stream/dedup"
 	"pando/transport"
 	"pando/tree/gossip"
 	"pando/tree/journal"
@@ -130,13 +132,13 @@ func (r *Relay) openJournal(dir string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := engineOf(config); err != nil {
+	if err := checkDetectors(config); err != nil {
 		return err
 	}
 	changed, first := false, false
 	j.View(func(journal.Core) {
 		changed, first = !bytes.Equal(c.config, config), c.config == nil
-		c.seen, c.found, c.lost = r.seen, r.found, r.lost
+		c.seen, c.found, c.sifted, c.lost = r.seen, r.found, r.sifted, r.lost
 		if len(c.local.set.Incidents()) > 0 {
 			r.lostHeld.Store(c.dropped) // some may be of these incidents
 		}
@@ -309,11 +311,20 @@ func (r *Relay) now() int64 {
 
 // seen is the core's window for people who watch. It is called for every
 // event, under the journal's lock.
-func (r *Relay) seen(u event.Unit, e *event.Event, point int64) {
-	r.count.events.Inc()
-	if r.tap.Watched() {
-		r.tap.Publish(tap.Event(r.name, u, e, point))
+func (r *Relay) seen(a *stream.Arrival) {
+	watched, n := r.tap.Watched(), 0
+	for i, kind := range a.Kind {
+		if kind == event.Heartbeat {
+			continue
+		}
+		n++
+		if watched {
+			var e event.Event
+			a.Event(i, &e)
+			r.tap.Publish(tap.Event(r.name, a.Unit, &e, a.Points[i]))
+		}
 	}
+	r.count.events.Add(float64(n))
 }
 
 func (r *Relay) found(f *anomaly.Finding) {
@@ -321,6 +332,19 @@ func (r *Relay) found(f *anomaly.Finding) {
 	if r.tap.Watched() {
 		r.tap.Publish(tap.Item{Node: r.name, What: "finding", Time: tap.Time(f.Point), Entity: f.Series.Entity,
 			Signal: f.Series.Signal, Severity: int(f.Severity), Peer: f.Peer, Text: f.Detector + ": " + f.Summary})
+	}
+}
+
+func (r *Relay) sifted(before, after dedup.Counts) {
+	for _, x := range []struct {
+		what          string
+		before, after uint64
+	}{
+		{"folded", before.Folded, after.Folded}, {"released", before.Released, after.Released},
+		{"evicted", before.Evicted, after.Evicted}, {"full", before.Full, after.Full},
+		{"incomparable", before.Incomparable, after.Incomparable},
+	} {
+		r.count.sifted.WithLabelValues(x.what).Add(float64(x.after - x.before))
 	}
 }
 

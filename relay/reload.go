@@ -27,7 +27,7 @@ func (r *Relay) Reconfigure(o Options) (touched []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
-	if _, err := engineOf(config); err != nil {
+	if err := checkDetectors(config); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
 	rekeyed := r.pool != nil && o.Gossip != nil && !sameKeys(r.pool.Keys(), o.Gossip.Keys)

@@ -47,6 +47,7 @@ func (c *core) AppendState(w *pack.Writer) {
 		anomaly.AppendFinding(w, c.pending[i])
 	}
 	c.engine.Snapshot(w)
+	c.dedup.Snapshot(w)
 	c.local.append(w)
 	c.pace.append(w)
 	c.appendFlights(w)
@@ -89,6 +90,9 @@ func (c *core) ReadState(r *pack.Reader) error {
 		return r.Err()
 	}
 	if err := c.engine.Restore(r); err != nil {
+		return err
+	}
+	if err := c.dedup.Restore(r); err != nil {
 		return err
 	}
 	c.local.read(r)

@@ -368,7 +368,7 @@ func (l *lowerRelay) ended() error {
 func (l *lowerRelay) section(from, to uint64, n int) []byte {
 	fold := stream.NewFold(stream.DefaultLimits())
 	for i := 0; i*100 < n; i++ {
-		fold.Add(&event.Event{Seq: from, Entity: fmt.Sprintf("%0100d", i), Signal: "s"}, 1e9)
+		fold.Merge(stream.RowsOf(&event.Event{Seq: from, Entity: fmt.Sprintf("%0100d", i), Signal: "s"}, 1e9))
 	}
 	return wire.EncodeSection(&wire.Section{Head: custody.Head{Unit: event.Unit{Origin: l.name + "-agent", WAL: 1}, Relay: l.name, From: from, To: to}, Rows: fold.Take()})
 }

@@ -43,37 +43,20 @@ type unit struct {
 	learned  uint64 // how much was learned when expectations were last sent up
 	expectAt int64
 
-	fresh   map[uint64]*arrived // by position in the log: held and not stepped; a cache
-	waiting int                 // events in fresh
+	fresh   map[uint64]*stream.Arrival // by position in the log: held and not stepped; a cache
+	waiting int                        // events in fresh
 }
 
 // place names one file of one source.
 type place struct{ source, file string }
 
-// arrived is a batch that waits for its agent's disk. Its memory is used again:
-// whoever has stepped or folded it lets it go by [arrived.free], and nobody keeps
-// pointers into it.
-type arrived struct {
-	batch   event.Batch
-	m       clock.Mapping
-	at      int64
-	times   []timed // of the events
-	decoder event.Decoder
-}
-
-var arrivals = sync.Pool{New: func() any { return new(arrived) }}
-
-func (a *arrived) free() { arrivals.Put(a) }
-
-// timed is an event's place in root time; see [event.Event.Time].
-type timed struct {
-	interval clock.Interval
-	point    int64
-}
+// Batches that wait for their agents' disks, or are read again, take memory that
+// is used again: whoever has stepped or folded one lets it go.
+var arrivals = sync.Pool{New: func() any { return new(stream.Arrival) }}
 
 func newUnit(id event.Unit) *unit {
 	return &unit{id: id, intake: custody.Intake{EndOK: true}, fold: stream.NewFold(stream.DefaultLimits()),
-		positions: map[place]event.Position{}, fresh: map[uint64]*arrived{}, acked: wire.Ack{Lane: id.Lane}}
+		positions: map[place]event.Position{}, fresh: map[uint64]*stream.Arrival{}, acked: wire.Ack{Lane: id.Lane}}
 }
 
 func (u *unit) open(n custody.Intake, session uint64) {
@@ -100,39 +83,33 @@ func (u *unit) forgetFresh() {
 const maxWaiting = 16384
 
 // keep remembers a decoded batch until it is stepped.
-func (u *unit) keep(at wal.Seq, a *arrived) {
-	if len(u.fresh) > 0 && u.waiting+len(a.batch.Events) > maxWaiting {
+func (u *unit) keep(at wal.Seq, a *stream.Arrival) {
+	if len(u.fresh) > 0 && u.waiting+a.Count > maxWaiting {
 		return
 	}
 	u.fresh[uint64(at)] = a
-	u.waiting += len(a.batch.Events)
+	u.waiting += a.Count
 }
 
-// place places the events of an arrival in root time. An agent
+// locate places the events of a batch in root time. An agent
 // that does not know root time tells what its clock read when it sent the
 // batch, which was about when it arrived here; the error says how little that
 // is. Stamps of an earlier boot that nobody related to root time are taken to
 // be as late as the arrival, and are a backlog in any case: they say nothing of
 // now.
-func (a *arrived) place(by *arrival) {
-	b, m := &a.batch, &by.Batch.Map
-	last := b.Events[len(b.Events)-1].Stamp.Hi
-	a.at = by.At
+func locate(a *stream.Arrival, by *arrival) {
+	m, last := by.Batch.Map, a.Hi[a.Count-1]
 	switch {
-	case by.Batch.Mapped && m.Boot == b.Boot:
-		a.m = *m
-	case m.Boot == b.Boot && m.At >= last:
-		a.m = clock.Mapping{Boot: b.Boot, Offset: by.At - m.At, Bound: unmappedBound, At: m.At}
+	case by.Batch.Mapped && m.Boot == a.Boot:
+	case m.Boot == a.Boot && m.At >= last:
+		m = clock.Mapping{Boot: a.Boot, Offset: by.At - m.At, Bound: unmappedBound, At: m.At}
 	default:
-		a.m = clock.Mapping{Boot: b.Boot, Offset: by.At - last, Bound: unmappedBound, At: last}
-		for i := range b.Events {
-			b.Events[i].Flags |= event.Backlog
+		m = clock.Mapping{Boot: a.Boot, Offset: by.At - last, Bound: unmappedBound, At: last}
+		for i := range a.Flags {
+			a.Flags[i] |= event.Backlog
 		}
 	}
-	a.times = slices.Grow(a.times[:0], len(b.Events))[:len(b.Events)]
-	for i := range b.Events {
-		a.times[i].interval, a.times[i].point = b.Events[i].Time(a.m)
-	}
+	a.Place(m, by.At)
 }
 
 // refold makes the next section start from the log again, after the cut
@@ -154,7 +131,7 @@ func (u *unit) emptied() {
 func (u *unit) eager() bool { return u.id.Lane == event.Critical && u.urgent }
 
 // load returns a held batch, decoded: from memory, or from the log.
-func (c *core) load(u *unit, s custody.Span) (*arrived, error) {
+func (c *core) load(u *unit, s custody.Span) (*stream.Arrival, error) {
 	if f := u.fresh[s.Pos]; f != nil {
 		return f, nil
 	}
@@ -169,7 +146,7 @@ func (c *core) load(u *unit, s custody.Span) (*arrived, error) {
 	if err := cmp.Or(x.err, x.bad); err != nil {
 		return nil, err
 	}
-	return x.arrived, nil
+	return x.events, nil
 }
 
 // advance steps what the agent's disk vouches for: detectors see it, panes
@@ -191,10 +168,10 @@ func (c *core) advance(u *unit) {
 			u.add(s, a)
 		}
 		if u.fresh[s.Pos] != nil {
-			u.waiting -= len(a.batch.Events)
+			u.waiting -= a.Count
 			delete(u.fresh, s.Pos)
 		}
-		a.free()
+		arrivals.Put(a)
 	}
 	c.tellAck(u)
 	if u.eager() {
@@ -233,9 +210,9 @@ func (u *unit) room() bool {
 	return u.fold.Len() < foldLimit && u.spans < maxSpans && len(u.positions) < maxPlaces && u.placed < maxPlaceBytes
 }
 
-func (u *unit) add(s custody.Span, a *arrived) {
-	replayable := map[string]bool{}
-	for _, p := range a.batch.Positions {
+func (u *unit) add(s custody.Span, a *stream.Arrival) {
+	again := map[string]bool{} // sources that the agent reads again under the new WAL id
+	for _, p := range a.Positions {
 		at := place{p.Source, p.File}
 		old, known := u.positions[at]
 		if !known {
@@ -244,45 +221,56 @@ func (u *unit) add(s custody.Span, a *arrived) {
 		if p.Offset >= old.Offset {
 			u.positions[at] = p // one that a restarted agent reads again says less
 		}
-		replayable[p.SourceName()] = p.Replayable
+		if u.intake.Closed {
+			again[p.SourceName()] = p.Replayable
+		}
 	}
-	for i := range a.batch.Events {
-		e := &a.batch.Events[i]
-		if u.intake.Closed && replayable[e.Source] {
-			continue // its agent reads it again under the new WAL id
+	skip := func(source string) bool { return again[source] }
+	u.fold.Add(&a.Sums, skip)
+	var e event.Event
+	for _, i := range a.Sums.Rest {
+		a.Event(int(i), &e)
+		switch {
+		case skip(e.Source):
+		case e.Kind == event.Loss:
+			u.fold.Lose(&e, a.Interval(int(i)))
+		default:
+			u.fold.Beat()
 		}
-		if e.Kind == event.Loss {
-			u.fold.Lose(e, a.times[i].interval)
-			continue
-		}
-		u.fold.Add(e, a.times[i].point)
 	}
 	u.folded = s.Last
 	u.spans++
 }
 
 // observe shows a batch to the detectors.
-func (c *core) observe(u *unit, a *arrived) {
-	u.stepped += uint64(len(a.batch.Events))
-	for i := range a.batch.Events {
-		e := &a.batch.Events[i]
-		point := a.times[i].point
-		if e.Kind == event.Heartbeat {
-			c.report(c.engine.Heartbeat(u.id, e, a.m.Root(e.Stamp.Hi).Lo))
+func (c *core) observe(u *unit, a *stream.Arrival) {
+	u.stepped += uint64(a.Count)
+	u.urgent = u.urgent || len(a.Sums.Rest) < a.Count || slices.Contains(a.Kind, event.Loss)
+	if c.seen != nil {
+		c.seen(a)
+	}
+	c.engine.Begin(a)
+	var e event.Event
+	for i, kind := range a.Kind {
+		switch kind {
+		case event.Heartbeat:
+			a.Event(i, &e)
+			c.detected(c.engine.Heartbeat(u.id, &e, a.Map.Root(e.Stamp.Hi).Lo), &e)
+			continue
+		case event.Loss:
+			a.Event(i, &e)
+			c.engine.Lost(u.id, &e)
 			continue
 		}
-		u.urgent = true
-		if c.seen != nil {
-			c.seen(u.id, e, point)
+		if !c.up {
+			if peer := a.Peer.At(i); peer != "" {
+				c.local.graph.AddEdge(a.Entity.At(i), peer, min(a.Points[i], c.now)) // no section will tell for now
+			}
 		}
-		if e.Kind == event.Loss {
-			c.engine.Lost(u.id, e)
-			continue
+		if fs := c.engine.Observe(i); len(fs) > 0 {
+			a.Event(i, &e)
+			c.detected(fs, &e)
 		}
-		if e.Peer != "" && !c.up {
-			c.local.graph.AddEdge(e.Entity, e.Peer, min(point, c.now)) // no section will tell for now
-		}
-		c.report(c.engine.Observe(u.id, e, a.times[i].interval, point, a.at))
 	}
 }
 
@@ -353,7 +341,7 @@ func (c *core) fill(u *unit, spans []custody.Span) ([]custody.Span, error) {
 		}
 		u.add(s, a)
 		if u.fresh[s.Pos] != a {
-			a.free()
+			arrivals.Put(a)
 		}
 	}
 	return spans, nil

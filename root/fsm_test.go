@@ -489,7 +489,7 @@ func TestLargeSectionsShrink(t *testing.T) {
 	fold := stream.NewFold(stream.Limits{Series: 1 << 15, Rows: 1 << 15, Edges: 10})
 	for i := range 60_000 {
 		e := event.Event{Entity: fmt.Sprintf("entity-with-a-long-name/%d", i%12_000), Signal: "http.200", Value: 2}
-		fold.Add(&e, epoch+int64(i)*1e8)
+		fold.Merge(stream.RowsOf(&e, epoch+int64(i)*1e8))
 	}
 	sec.Rows = fold.Take()
 	b := wire.EncodeSection(&sec)

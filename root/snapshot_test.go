@@ -146,7 +146,7 @@ func BenchmarkDigest(b *testing.B) {
 	fold := stream.NewFold(stream.DefaultLimits())
 	for i := range 10_000 {
 		e := event.Event{Entity: fmt.Sprintf("shop/%d", i%500), Signal: "http.200", Value: 1, Peer: "shop/db"}
-		fold.Add(&e, epoch+int64(i)*1e5)
+		fold.Merge(stream.RowsOf(&e, epoch+int64(i)*1e5))
 	}
 	rows := fold.Take()
 	var bytes int

@@ -81,7 +81,7 @@ func section(relay string, u event.Unit, t custody.Term, from, to uint64, positi
 	fold := stream.NewFold(stream.DefaultLimits())
 	for seq := from; seq <= to; seq++ {
 		e := event.Event{Seq: seq, Entity: "shop/" + u.Origin, Signal: "http.200", Value: 1, Peer: "shop/db"}
-		fold.Add(&e, epoch+int64(seq)*1e7)
+		fold.Merge(stream.RowsOf(&e, epoch+int64(seq)*1e7))
 	}
 	return wire.Section{Head: custody.Head{Unit: u, Term: t, Relay: relay, From: from, To: to, Before: chain(u, from-1), After: chain(u, to)},
 		Positions: positions, Rows: fold.Take()}

@@ -27,7 +27,7 @@ no-chain	tree/custody/intake.go	s|case n.EndOK \&\& s.Before != n.EndHash:|case 
 drop-fenced	tree/custody/intake.go	s|n.Claimed, n.Fenced = false, true|n.Claimed, n.Fenced, n.Held = false, true, nil|
 claim-once	relay/answers.go	s/if u.id.Lane == event.Critical || c.units/if false \&\& c.units/
 no-wal-close	tree/custody/owner.go	s|closes, o.Current, o.Opened, o.Started = o.Current, c.WAL, c.Opened, c.Opened|o.Current, o.Opened, o.Started = c.WAL, c.Opened, c.Opened|
-rest-counts-all	relay/unit.go	s|if u.intake.Closed \&\& replayable\[e.Source\] {|if false {|
+rest-counts-all	relay/unit.go	s|^		if u.intake.Closed {$|		if false {|
 silence-without-heartbeat	stream/anomaly/silence.go	s/ || !s.beats\[l\].readable {/ {/
 codes-not-handed-over	relay/answers.go	s/c.engine.Claimed(u.id, m.Expect\[l\])/c.engine.Claimed(u.id, anomaly.Expectations{})/
 unit-stays	relay/custody.go	s|if u.intake.Done() {|if false {|

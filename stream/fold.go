@@ -5,7 +5,6 @@ import (
 
 	"pando/event"
 	"pando/event/clock"
-	"pando/internal/exact"
 )
 
 // Limits bound a [Fold].
@@ -47,7 +46,7 @@ type Fold struct {
 	recent []recentSeries // a power of two of them
 	rows   []Row
 	edges  []Edge
-	rowAt  map[rowKey]int32
+	rowAt  map[rowKey]int32 // of rows that their cell had no place for
 	edgeAt map[edgeKey]int32
 	names  uint32 // of series so far, for numbering them
 	last   Rows   // the totals and Lost; its other lists stay empty
@@ -55,13 +54,16 @@ type Fold struct {
 	spillE int32  // the same of edges
 }
 
-// cell is one series and where its newest row is, so that a run of events in
-// one pane looks up only the series.
+// cell is one series and where its rows are: those of the panes that are worked
+// on are found by their pane's remainder, so that a map is asked only for what
+// comes seconds late.
 type cell struct {
 	id   uint32
-	pane Pane
-	row  int32 // -1 before the first
+	rows [recentPanes]int32 // from 1; 0 for none
 }
+
+// recentPanes is a power of two, and more than the panes between two cuts.
+const recentPanes = 16
 
 type recentSeries struct {
 	series Series
@@ -96,40 +98,38 @@ func (f *Fold) reset() {
 // Len is the number of rows and edges held, for callers that cut by size.
 func (f *Fold) Len() int { return len(f.rows) + len(f.edges) }
 
-// Add folds one event in. Point is its best single time in root time, and
-// decides the pane. A heartbeat only counts as one. Losses go to [Fold.Lose].
-// The fold keeps the event's strings but nothing else of it.
-func (f *Fold) Add(e *event.Event, point int64) {
-	if e.Kind == event.Heartbeat {
-		f.last.Heartbeats++
-		return
-	}
-	f.last.Events++
-	pane := PaneOf(point)
-	r, folded := f.row(Series{e.Entity, e.Signal}, pane)
-	r.Count++
-	r.Severity = max(r.Severity, e.Severity)
-	if e.Flags&event.Backlog != 0 {
-		r.Backlog++
-	}
-	if v, ok := exact.FromFloat(e.Value); ok {
-		r.Sum = r.Sum.Add(v)
-		f.last.Sum = f.last.Sum.Add(v)
-	} else {
-		f.last.Unsummed++
-	}
-	if e.Peer != "" {
-		g, foldedEdge := f.edge(e.Entity, e.Peer, pane)
-		folded = folded || foldedEdge
-		g.Count++
-		if e.Severity >= event.SeverityError {
-			g.Errors++
+// Add folds the observations of a batch in, all but those of sources that skip
+// names; a nil skip names none. The batch's Rest goes to [Fold.Beat] and
+// [Fold.Lose]. The fold keeps the lines' strings but nothing else of it.
+func (f *Fold) Add(c *Combined, skip func(source string) bool) {
+	for i := range c.parts {
+		p := &c.parts[i]
+		l := &c.Lines[p.line]
+		if skip != nil && skip(l.Source) {
+			continue
+		}
+		r, folded := f.row(l.Series(), p.pane)
+		r.Count += p.count
+		r.Severity = max(r.Severity, p.severity)
+		r.Backlog += p.backlog
+		r.Sum = r.Sum.Add(p.sum)
+		if l.Peer != "" {
+			e, foldedEdge := f.edge(l.Entity, l.Peer, p.pane)
+			folded = folded || foldedEdge
+			e.Count += p.count
+			e.Errors += p.errors
+		}
+		f.last.Events += p.count
+		f.last.Sum = f.last.Sum.Add(p.sum)
+		f.last.Unsummed += p.unsummed
+		if folded {
+			f.last.Folded += p.count
 		}
 	}
-	if folded {
-		f.last.Folded++
-	}
 }
+
+// Beat counts a heartbeat.
+func (f *Fold) Beat() { f.last.Heartbeats++ }
 
 // Lose takes an event of kind [event.Loss] whose time is the interval when.
 func (f *Fold) Lose(e *event.Event, when clock.Interval) {
@@ -193,26 +193,26 @@ func (f *Fold) Take() Rows {
 // call.
 func (f *Fold) row(s Series, pane Pane) (*Row, bool) {
 	c, folded := f.cell(s)
-	if c.row >= 0 && c.pane == pane {
-		return &f.rows[c.row], folded
-	}
-	at, ok := f.rowAt[rowKey{c.id, pane}]
-	switch {
-	case ok:
-	case len(f.rows) < f.limits.Rows:
-		if folded {
-			s = Series{Other, Other}
+	place := &c.rows[uint64(pane)%recentPanes]
+	if *place != 0 {
+		if r := &f.rows[*place-1]; r.Pane == pane {
+			return r, folded
 		}
-		at = f.newRow(s, pane)
-		f.rowAt[rowKey{c.id, pane}] = at
-	case !folded && s != (Series{Other, Other}):
+		if at, ok := f.rowAt[rowKey{c.id, pane}]; ok {
+			return &f.rows[at], folded
+		}
+	}
+	if folded {
+		s = Series{Other, Other}
+	}
+	switch {
+	case len(f.rows) < f.limits.Rows:
+		return f.newRow(c, s, pane), folded
+	case s != (Series{Other, Other}):
 		r, _ := f.row(Series{Other, Other}, pane)
 		return r, true
-	default:
-		return f.spillRow(pane), true
 	}
-	c.pane, c.row = pane, at
-	return &f.rows[at], folded
+	return f.spillRow(pane), true
 }
 
 // cell finds or makes the cell of a series, or that of Other when the series
@@ -230,7 +230,7 @@ func (f *Fold) cell(s Series) (c *cell, folded bool) {
 		c, _ := f.cell(Series{Other, Other})
 		return c, true
 	}
-	c = &cell{id: f.names, row: -1}
+	c = &cell{id: f.names}
 	f.names++
 	f.series[s] = c
 	slot.series, slot.cell = s, c
@@ -240,9 +240,14 @@ func (f *Fold) cell(s Series) (c *cell, folded bool) {
 	return c, false
 }
 
-func (f *Fold) newRow(s Series, pane Pane) int32 {
+func (f *Fold) newRow(c *cell, s Series, pane Pane) *Row {
 	f.rows = append(f.rows, Row{Pane: pane, Series: s})
-	return int32(len(f.rows) - 1)
+	place := &c.rows[uint64(pane)%recentPanes]
+	if *place != 0 {
+		f.rowAt[rowKey{c.id, f.rows[*place-1].Pane}] = *place - 1
+	}
+	*place = int32(len(f.rows))
+	return &f.rows[len(f.rows)-1]
 }
 
 // spillRow is the one row above the limit. An Other row of its pane cannot
@@ -250,9 +255,9 @@ func (f *Fold) newRow(s Series, pane Pane) int32 {
 // no row is made at all.
 func (f *Fold) spillRow(pane Pane) *Row {
 	if f.spill < 0 {
-		f.spill = f.newRow(Series{Other, Other}, pane)
 		c, _ := f.cell(Series{Other, Other})
-		f.rowAt[rowKey{c.id, pane}] = f.spill
+		f.newRow(c, Series{Other, Other}, pane)
+		f.spill = int32(len(f.rows) - 1)
 	}
 	return &f.rows[f.spill]
 }

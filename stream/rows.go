@@ -81,6 +81,34 @@ type Rows struct {
 	Sum        exact.Sum // of the values of all events
 }
 
+// RowsOf is what one event counts for, whose best single time in root time is
+// point: the definition that [Combined] and [Fold] keep to. Losses, which have
+// an interval, are for [Fold.Lose].
+func RowsOf(e *event.Event, point int64) Rows {
+	if e.Kind == event.Heartbeat {
+		return Rows{Heartbeats: 1}
+	}
+	row := Row{Pane: PaneOf(point), Series: Series{e.Entity, e.Signal}, Severity: e.Severity, Count: 1}
+	out := Rows{Events: 1}
+	if v, ok := exact.FromFloat(e.Value); ok {
+		row.Sum, out.Sum = v, v
+	} else {
+		out.Unsummed = 1
+	}
+	if e.Flags&event.Backlog != 0 {
+		row.Backlog = 1
+	}
+	out.Rows = []Row{row}
+	if e.Peer != "" {
+		edge := Edge{From: e.Entity, To: e.Peer, Pane: row.Pane, Count: 1}
+		if e.Severity >= event.SeverityError {
+			edge.Errors = 1
+		}
+		out.Edges = []Edge{edge}
+	}
+	return out
+}
+
 // MergeRows adds two folds of different events. It is exact, and neither the
 // order nor the grouping of merges changes the result. The result may hold as
 // many rows as both; the caller sees to it that they stay under [MaxRows].

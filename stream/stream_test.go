@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"pando/event"
@@ -56,14 +57,40 @@ func traffic(r *rand.Rand, n int) (events []event.Event, points []int64) {
 
 func foldOf(events []event.Event, points []int64, limits Limits) Rows {
 	f := NewFold(limits)
-	for i := range events {
-		if events[i].Kind == event.Loss {
-			f.Lose(&events[i], clock.Interval{Lo: points[i] - 5, Hi: points[i]})
-			continue
-		}
-		f.Add(&events[i], points[i])
-	}
+	add(f, events, points)
 	return f.Take()
+}
+
+// add folds events in as one batch, as a relay does.
+func add(f *Fold, events []event.Event, points []int64) {
+	var c Combined
+	c.Combine(columnsOf(events), points)
+	f.Add(&c, nil)
+	for _, i := range c.Rest {
+		if e := &events[i]; e.Kind == event.Loss {
+			f.Lose(e, clock.Interval{Lo: points[i] - 5, Hi: points[i]})
+		} else {
+			f.Beat()
+		}
+	}
+}
+
+// columnsOf is what arrives of events.
+func columnsOf(events []event.Event) *event.Columns {
+	b := event.Batch{Unit: event.Unit{Origin: "eu/a", WAL: 7, Lane: event.Bulk}, First: 1, Events: slices.Clone(events)}
+	for i := range b.Events {
+		e := &b.Events[i]
+		e.Seq, e.Criticality = uint64(i)+1, 2
+	}
+	bytes, err := b.Encode(nil)
+	if err != nil {
+		panic(err)
+	}
+	var c event.Columns
+	if err := c.Decode(bytes); err != nil {
+		panic(err)
+	}
+	return &c
 }
 
 func rowBytes(rows Rows) []byte {
@@ -81,14 +108,14 @@ func decoded(b []byte) (Rows, error) {
 func TestFoldAddsUp(t *testing.T) {
 	f := NewFold(DefaultLimits())
 	say := func(pane Pane, severity event.Severity, value float64, peer string, flags event.Flags) {
-		f.Add(&event.Event{Entity: "web", Signal: "http.503", Severity: severity, Value: value, Peer: peer, Flags: flags},
-			pane.Start()+PaneNanos/2)
+		add(f, []event.Event{{Entity: "web", Signal: "http.503", Severity: severity, Value: value, Peer: peer, Flags: flags}},
+			[]int64{pane.Start() + PaneNanos/2})
 	}
 	say(7, event.SeverityInfo, 1.5, "db", 0)
 	say(6, event.SeverityInfo, 2, "", event.Backlog)
 	say(7, event.SeverityError, -4, "db", 0)
 	say(7, event.SeverityDebug, math.Inf(1), "", 0)
-	f.Add(&event.Event{Kind: event.Heartbeat, Value: 9}, 0)
+	f.Beat()
 	for _, at := range []int64{30, 10} {
 		lost := event.NewLoss("in", "eu/a", event.Overflow, 40, at, at+5)
 		f.Lose(&lost, clock.Interval{Lo: at, Hi: at + 5})
@@ -110,6 +137,37 @@ func TestFoldAddsUp(t *testing.T) {
 	}
 	if got := f.Take(); !reflect.DeepEqual(got, Rows{}) || f.Len() != 0 {
 		t.Errorf("a taken fold holds %+v", got)
+	}
+}
+
+// TestBatchesCountAsTheirEvents compares what batches add up to with what each
+// event counts for, with and without room, however many things they name.
+func TestBatchesCountAsTheirEvents(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		events, points := traffic(r, 1+r.IntN(400))
+		if seed%3 == 0 { // more names than a grid is made for
+			for i := range events {
+				events[i].Source, events[i].Signal = fmt.Sprint(r.IntN(300)), fmt.Sprint(r.IntN(300))
+			}
+		}
+		limits := DefaultLimits()
+		if seed%2 == 0 {
+			limits = Limits{Series: 1 + r.IntN(8), Rows: 1 + r.IntN(16), Edges: 1 + r.IntN(8)}
+		}
+		one := NewFold(limits)
+		for i := range events {
+			if e := &events[i]; e.Kind == event.Loss {
+				one.Lose(e, clock.Interval{Lo: points[i] - 5, Hi: points[i]})
+			} else {
+				one.Merge(RowsOf(e, points[i]))
+			}
+		}
+		want, got := one.Take(), foldOf(events, points, limits)
+		// Of the events that found no room a merge knows only their rows'.
+		if want.Folded = got.Folded; !bytes.Equal(rowBytes(got), rowBytes(want)) {
+			t.Fatalf("seed %d: %+v\nwant %+v", seed, got, want)
+		}
 	}
 }
 
@@ -267,6 +325,13 @@ func TestWatermarks(t *testing.T) {
 	expect("an excluded one is missing", 30, 2, 3)
 	w.Idle(c)
 	expect("all idle: the furthest", 30, 2, 3)
+	if at, active, total := w.Min(event.Critical, event.Bulk); at != 1 || active != 3 || total != 4 {
+		t.Errorf("both lanes: %d from %d of %d", at, active, total)
+	}
+	w.Idle(unit("a", event.Critical))
+	if at, _, _ := w.Min(event.Critical, event.Bulk); at != 30 {
+		t.Errorf("an idle lane holds the other back at %d", at)
+	}
 	w.Set(b, 22)
 	expect("back again", 22, 3, 3)
 	out := pack.NewWriter()
@@ -303,41 +368,48 @@ func FuzzWatermarks(f *testing.F) {
 	})
 }
 
-// BenchmarkFold folds metric-like events: Zipf over 200 entities, 20 signals,
-// a million a second of event time, cut every second.
+// BenchmarkFold combines and folds batches of metric-like events: Zipf over 200
+// entities, 20 signals, a million a second of event time, cut every second.
 func BenchmarkFold(b *testing.B) {
+	const size, second = 4096, 1_000_000
 	r := rand.New(rand.NewPCG(1, 1))
 	zipf := rand.NewZipf(r, 1.2, 1, 199)
-	var entities, signals []string // shared among events, as the batch decoder has them
-	for i := range 200 {
-		entities = append(entities, fmt.Sprintf("payments/service-%d", i))
-		signals = append(signals, fmt.Sprintf("metric.%d", i%20))
-	}
-	events := make([]event.Event, 1<<14)
-	for i := range events {
-		events[i] = event.Event{Kind: event.Metric, Entity: entities[zipf.Uint64()], Signal: signals[r.IntN(20)],
-			Value: math.Exp(r.NormFloat64())}
+	batches := make([]*event.Columns, 16)
+	for i := range batches {
+		events := make([]event.Event, size)
+		for k := range events {
+			events[k] = event.Event{Kind: event.Metric, Entity: fmt.Sprintf("payments/service-%d", zipf.Uint64()),
+				Signal: fmt.Sprintf("metric.%d", r.IntN(20)), Value: math.Exp(r.NormFloat64())}
+		}
+		batches[i] = columnsOf(events)
 	}
 	f := NewFold(DefaultLimits())
+	points := make([]int64, size)
+	var c Combined
 	var point int64
-	i, rows, size := 0, 0, 0
+	n, cut, rows, bytes := 0, 0, 0, 0
 	w := pack.NewWriter()
 	b.ReportAllocs()
 	for b.Loop() {
-		point += 1000
-		f.Add(&events[i&(1<<14-1)], point)
-		if i++; i%1_000_000 == 0 {
+		for i := range points {
+			point += 1000
+			points[i] = point
+		}
+		c.Combine(batches[n%len(batches)], points)
+		f.Add(&c, nil)
+		if n++; (n-cut)*size >= second {
 			b.StopTimer()
 			taken := f.Take()
 			w.Reset()
 			AppendRows(w, taken)
-			rows, size = rows+len(taken.Rows), size+w.Len()
+			rows, bytes, cut = rows+len(taken.Rows), bytes+w.Len(), n
 			b.StartTimer()
 		}
 	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(b.N)*size/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/size, "ns/event")
 	if rows > 0 {
-		b.ReportMetric(float64(size)/float64(rows), "bytes/row")
+		b.ReportMetric(float64(bytes)/float64(rows), "bytes/row")
 	}
 }
 

@@ -72,15 +72,15 @@ func (w *Watermarks) turn(unit event.Unit, p progress) {
 	}
 }
 
-// Min returns the least watermark among the active units of a lane; when all
+// Min returns the least watermark among the active units of some lanes; when all
 // are idle or excluded, the greatest that any of them reached, and when there
 // are none math.MinInt64. Active of total units answer, the idle included:
 // "37 of 38 children". Min may fall when a unit joins or comes back; a caller
 // for whom time must not go back keeps the maximum.
-func (w *Watermarks) Min(lane event.Lane) (t int64, active, total int) {
+func (w *Watermarks) Min(lanes ...event.Lane) (t int64, active, total int) {
 	least, most, waiting := int64(math.MaxInt64), int64(math.MinInt64), false
 	for unit, m := range w.units {
-		if unit.Lane != lane {
+		if !slices.Contains(lanes, unit.Lane) {
 			continue
 		}
 		total++

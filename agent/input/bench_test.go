@@ -29,6 +29,9 @@ func BenchmarkTail(b *testing.B) {
 		{"format=text", Spec{}, func(n int) []byte { return append([]byte(text(n)), '\n') }},
 		{"format=text,expression", Spec{Pattern: `^n=(?P<n>\d+) (?P<t>\S+) (?P<app>\w+)`, Entity: "shop/{app}", Value: "{n}"},
 			func(n int) []byte { return append([]byte(text(n)), '\n') }},
+		{"format=text,template", Spec{Template: &TemplateSpec{}}, func(n int) []byte {
+			return fmt.Appendf(nil, "2026-11-23 04:40:00.%03d INFO [out-%d] MessageSender - sent MT103 ref %x to ledger in %d ms, session of alice\n", n%1000, n%16, n*7919, n%900)
+		}},
 		{"format=ebcdic", Spec{CodePage: "cp1047", NewLine: NewLineNEL}, func(n int) []byte { return append(encode(b, text(n)), 0x15) }},
 		{"format=json", Spec{Format: FormatJSON, Entity: "shop/{app}", Signal: "http.{status}", Value: "{n}"}, func(n int) []byte {
 			return fmt.Appendf(nil, "{\"n\":%d,\"app\":\"checkout\",\"status\":200,\"msg\":%q}\n", n, text(n))

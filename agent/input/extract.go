@@ -20,6 +20,7 @@ const (
 	AttrEncoding  = "log.raw.encoding" // code page of Raw
 	AttrCut       = "log.cut.bytes"    // how many bytes of the line are missing
 	AttrFilePath  = "log.file.path"    // where a pattern names several files
+	AttrTemplate  = "log.record.template"
 	AttrHost      = "host.name"
 	AttrService   = "service.name"
 	AttrProcess   = "syslog.procid"
@@ -53,6 +54,8 @@ type extractor struct {
 	json   jsonScanner
 	syslog *syslogParser
 	text   []byte // decoding buffer
+
+	template string // of the line at hand, or empty
 }
 
 func newExtractor(m *mapper, counts *metrics, wall func() time.Time) *extractor {
@@ -80,6 +83,7 @@ type parsed struct {
 // whose clock its SourceTime is of.
 func (x *extractor) event(l *line) (e event.Event, producer string) {
 	x.fields.reset()
+	x.template = ""
 	text := x.decode(l.bytes)
 	p := x.parse(text, l)
 	if l.broken {
@@ -175,6 +179,7 @@ func (x *extractor) identify(e *event.Event, p *parsed, set *target) {
 	switch {
 	case ok && signal != "":
 		e.Signal = clip(signal, event.MaxName)
+	case x.mine(e):
 	case p.signal != "":
 		e.Signal = p.signal
 	default:
@@ -183,6 +188,22 @@ func (x *extractor) identify(e *event.Event, p *parsed, set *target) {
 	if peer, ok := x.first(set, func(t *target) *template { return t.peer }); ok {
 		e.Peer = clip(peer, event.MaxName)
 	}
+}
+
+// mine names an event by its line's template, if templates are asked for and
+// the line has no name of its own.
+func (x *extractor) mine(e *event.Event) bool {
+	if x.templates == nil || !x.fields.set[x.mined] || hasCode(x.fields.values[x.mined]) {
+		return false
+	}
+	id, text, known := x.templates.name(x.fields.values[x.mined])
+	if !known {
+		x.counts.count(faultTemplates, 1)
+		e.Signal = otherTemplate
+		return true
+	}
+	e.Signal, x.template = templateSignal+id, text
+	return true
 }
 
 // qualify sets value, severity, time and trace; what cannot be read is
@@ -280,6 +301,9 @@ func (x *extractor) attributes(e *event.Event, p *parsed, l *line, set *target) 
 	if cut > 0 {
 		x.counts.count(lostCut, cut)
 		add(AttrCut, strconv.FormatInt(cut, 10))
+	}
+	if x.template != "" {
+		add(AttrTemplate, x.template)
 	}
 	if l.attr {
 		add(AttrFilePath, clip(l.file, event.MaxString))

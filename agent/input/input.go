@@ -106,6 +106,10 @@ type Options struct {
 	Logger     *slog.Logger          // nil for none
 	Registerer prometheus.Registerer // nil for none
 
+	// Templates of a spec that asks for them, which may know some already; nil
+	// for new ones.
+	Templates *Templates
+
 	// Resume holds, for each lane, the positions that are durable. Those of
 	// other sources are ignored, so a whole set may be given.
 	Resume [event.Lanes][]event.Position
@@ -141,6 +145,9 @@ func New(o Options) (Source, error) {
 	rules, err := compile(&o.Spec)
 	if err != nil {
 		return nil, fmt.Errorf("input %q: %w", o.Spec.Name, err)
+	}
+	if rules.templates != nil && o.Templates != nil {
+		rules.templates = o.Templates
 	}
 	counts, err := newMetrics(o.Registerer, o.Spec.Name)
 	if err != nil {

@@ -1,6 +1,7 @@
 package input
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,7 +13,7 @@ import (
 )
 
 // mapper is a spec made ready: how a line's fields become an event.
-// Immutable, shared by all readers of a source.
+// Immutable but for the templates, shared by all readers of a source.
 type mapper struct {
 	name    string
 	format  string
@@ -31,6 +32,9 @@ type mapper struct {
 	stamps    *timeParser // zone of RFC 3164's times
 	rules     []rule
 	crits     []critRule
+
+	templates *Templates // nil without template; the only thing here that changes
+	mined     int        // slot of the text whose template is looked for
 
 	jsonPrefixes map[string]bool // paths that lead to a field in use
 	body         int             // slots of the fields that every format has, or -1
@@ -104,6 +108,12 @@ func compile(s *Spec) (*mapper, error) {
 		if err == nil {
 			m.stamps = m.times
 		}
+	}
+	if t := s.Template; t != nil {
+		m.mined = m.slots.use(cmp.Or(t.Field, "body"))
+		var err error
+		m.templates, err = NewTemplates(*t)
+		c.check(err == nil, "template: %v", err)
 	}
 	for i := range s.Match {
 		m.rules = append(m.rules, c.rule(fmt.Sprintf("match[%d]", i), &s.Match[i]))

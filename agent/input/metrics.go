@@ -26,6 +26,7 @@ const (
 	faultValue      // value, severity, time or trace id that cannot be read
 	faultAttributes // attributes beyond the limit of one event
 	faultProducers  // lines of more producers than clocks are learnt for
+	faultTemplates  // lines of more templates than are told apart
 
 	// Connections that this side closed; what they had sent was taken.
 	closedIdle    // quiet longest when another needed the place
@@ -58,6 +59,8 @@ func (r reason) String() string {
 		return "attributes"
 	case faultProducers:
 		return "producers"
+	case faultTemplates:
+		return "templates"
 	case closedIdle:
 		return "idle"
 	case closedStalled:

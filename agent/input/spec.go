@@ -106,10 +106,11 @@ type Spec struct {
 	Parent     string            `yaml:"parent"`      // template of 16
 	Attributes map[string]string `yaml:"attributes"`  // templates
 
-	Match       []Rule     `yaml:"match"`       // the first that matches applies
-	Criticality []CritRule `yaml:"criticality"` // the first that matches applies; default 2
-	KeepRaw     *bool      `yaml:"keep_raw"`    // keep the original bytes; default: for EBCDIC
-	MaxLine     int        `yaml:"max_line"`    // bytes; default and limit 64 KiB
+	Template    *TemplateSpec `yaml:"template"`    // names the lines that nothing else names; absent: they are log, or syslog.<severity>
+	Match       []Rule        `yaml:"match"`       // the first that matches applies
+	Criticality []CritRule    `yaml:"criticality"` // the first that matches applies; default 2
+	KeepRaw     *bool         `yaml:"keep_raw"`    // keep the original bytes; default: for EBCDIC
+	MaxLine     int           `yaml:"max_line"`    // bytes; default and limit 64 KiB
 
 	MaxFiles       int           `yaml:"max_files"`       // tail; default 256
 	MaxConnections int           `yaml:"max_connections"` // syslog over TCP; default 256

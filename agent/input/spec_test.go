@@ -14,6 +14,7 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		SourceTime:  &TimeSpec{Layout: "never", Zone: "Mars/Olympus"},
 		Match:       []Rule{{Pattern: ""}, {Pattern: "[", Criticality: new(int)}},
 		Criticality: []CritRule{{Level: 7}, {Signal: "*", Level: 1}},
+		Template:    &TemplateSpec{Similarity: 101, MaxTemplates: -1},
 	}
 	*s.Match[1].Criticality = 9
 	err := s.Validate()
@@ -24,6 +25,7 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		"name:", "path:", "format:", "code_page:", "nl:", "start:", "pattern:", "entity:", "max_line:", "max_files:", "listen, protocol:",
 		"source_time.zone", "source_time.field:", "match[0].pattern:", "match[1].pattern:", "match[1].criticality:",
 		"criticality[0]:", "criticality[0].level:", "criticality[1].signal:",
+		"template: similarity: 101", "max_templates: -1",
 	} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("nothing about %s in:\n%v", field, err)
@@ -60,6 +62,7 @@ match:
   - {pattern: 'panic: (?P<why>\w+)', signal: "panic.{why}", severity: fatal, criticality: 0}
 criticality:
   - {signal: '^http\.5', level: 0}
+template: {field: msg, similarity: 50}
 keep_raw: true
 max_line: 8192
 poll: 20ms
@@ -71,7 +74,7 @@ poll: 20ms
 	if err := s.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	if s.Poll.String() != "20ms" || *s.Match[0].Criticality != 0 || s.Criticality[0].Signal != `^http\.5` {
+	if s.Poll.String() != "20ms" || *s.Match[0].Criticality != 0 || *s.Template != (TemplateSpec{Field: "msg", Similarity: 50}) || s.Criticality[0].Signal != `^http\.5` {
 		t.Fatalf("decoded %+v", s)
 	}
 	if err := yaml.NewDecoder(strings.NewReader("nmae: x"), yaml.Strict()).Decode(&s); err == nil {

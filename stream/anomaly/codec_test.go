@@ -163,10 +163,14 @@ func FuzzRestore(f *testing.F) {
 			t.Errorf("what was restored cannot be restored again: %v", err)
 		}
 		unit := event.Unit{Origin: "east/a", WAL: 1, Lane: event.Bulk}
-		ev := &event.Event{Seq: 1, Source: "console", Entity: "web", Signal: "http.503", Severity: event.SeverityError}
-		e.Observe(unit, ev, clock.Interval{}, 2*dawn, 2*dawn)
+		ev := event.Event{Seq: 1, Source: "console", Entity: "web", Signal: "http.503", Severity: event.SeverityError,
+			Stamp: event.Stamp{Lo: 2 * dawn, Hi: 2 * dawn, Point: 2 * dawn}}
+		a := arrivalOf(unit, ev)
+		a.At = 2 * dawn
+		e.Begin(a)
+		e.Observe(0)
 		ev.Kind, ev.Signal = event.Heartbeat, readable
-		e.Heartbeat(unit, ev, 2*dawn)
+		e.Heartbeat(unit, &ev, 2*dawn)
 		e.Tick(3 * dawn)
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"pando/event"
-	"pando/event/clock"
 	"pando/stream"
 )
 
@@ -16,12 +15,8 @@ import (
 const (
 	maxOrigins = 1 << 16 // far above the agents that one relay serves
 	maxLines   = 1 << 17 // entries of the lookup cache, about 20 MB
-
-	// recentLines is the size of the cache before the cache: the lines that
-	// make most of the events, in 290 KB.
-	recentLines = 4096
-	maxNovel    = 64 // novelties open at once per origin; more tell no more
-	ageEvery    = 10_000_000_000
+	maxNovel   = 64      // novelties open at once per origin; more tell no more
+	ageEvery   = 10_000_000_000
 )
 
 // Engine runs the detectors over everything that one relay steps. It is a
@@ -44,10 +39,12 @@ type Engine struct {
 	refused  Refused
 
 	// Accelerators; no outcome depends on them, and no snapshot holds them.
-	wake   int64 // no finding ends, nor needs confirmation, before this
-	lines  map[lineKey]*line
-	recent [recentLines]recentLine
-	last   *origin // of the latest event
+	wake  int64 // no finding ends, nor needs confirmation, before this
+	lines map[lineKey]*line
+	last  *origin // of the latest event
+
+	arrival *stream.Arrival // the batch that is observed
+	arrived []*line         // of its lines; nil until looked up
 }
 
 // Refused counts what found no room, or came too late, since the engine was
@@ -64,7 +61,6 @@ type Refused struct {
 // origin is what is known of one agent, under whatever WAL id.
 type origin struct {
 	name    string
-	spread  int   // keeps origins with the same lines apart in the cache
 	since   int64 // root time of the first event ever; 0 before
 	heard   int64 // root time of the last sign of life
 	floor   event.Severity
@@ -88,20 +84,15 @@ type lane struct {
 }
 
 // lineKey and line remember what an event of an origin's source, entity and
-// signal looks up, so that the usual event costs one lookup, and the commonest
-// not even one in a map. Whoever drops what a line may point to calls
-// forgetLines.
+// signal looks up, so that a batch costs one lookup for each of its lines.
+// Whoever drops what a line may point to calls forgetLines.
 type lineKey struct {
 	origin                 *origin
 	source, entity, signal string
 }
 
-type recentLine struct {
-	key  lineKey
-	line *line
-}
-
 type line struct {
+	series  stream.Series
 	source  *source
 	speaker *speaker
 	known   bool // the code is remembered
@@ -221,16 +212,13 @@ func (e *Engine) Size() Size {
 	return z
 }
 
-// Observe steps one valid event that is no heartbeat, in the order of its
-// unit. Iv is its time in root time, point the best single estimate of that, arrival
-// the root time at which the relay received it. Rules and first-seen codes
-// are decided here, on arrival.
-func (e *Engine) Observe(unit event.Unit, ev *event.Event, iv clock.Interval, point, arrival int64) []Finding {
-	if ev.Kind == event.Heartbeat {
-		return nil
-	}
-	e.now = max(e.now, arrival)
-	o := e.origin(unit.Origin)
+// Observe steps event i of the batch that [Engine.Begin] began, which is no
+// heartbeat and no loss, in the order of its unit. Rules and first-seen codes are
+// decided here, on arrival.
+func (e *Engine) Observe(i int) []Finding {
+	a := e.arrival
+	e.now = max(e.now, a.At)
+	o := e.origin(a.Unit.Origin)
 	if o == nil {
 		e.refused.Origins++
 		return nil
@@ -240,50 +228,29 @@ func (e *Engine) Observe(unit event.Unit, ev *event.Event, iv clock.Interval, po
 		o.since = e.now
 		o.learned++
 	}
+	ln := e.line(o, i)
 	// Nothing happens after it arrives: a point ahead of now is the clock's
 	// error, and would push windows and rhythms into the future.
-	s := &sighting{
-		unit: unit, event: ev, point: max(min(point, e.now), 0),
-		interval: clock.Interval{Lo: iv.Lo, Hi: max(iv.Lo, iv.Hi)},
-		series:   stream.Series{Entity: ev.Entity, Signal: ev.Signal},
-		backlog:  ev.Flags&event.Backlog != 0,
+	s := sighting{
+		arrival: a, at: i, seq: a.First + uint64(i), severity: a.Severity[i],
+		series: ln.series, point: max(min(a.Points[i], e.now), 0),
+		backlog: a.Flags[i]&event.Backlog != 0,
 	}
-	if int(unit.Lane) < event.Lanes {
-		l := &o.lanes[unit.Lane]
-		s.claimed = l.claimed && l.unit == unit
+	if int(a.Unit.Lane) < event.Lanes {
+		l := &o.lanes[a.Unit.Lane]
+		s.claimed = l.claimed && l.unit == a.Unit
 	}
-	ln := e.line(o, ev)
 	var out []Finding
 	if e.cfg.Silence.Enabled {
-		out = e.hear(o, ln, s, out)
+		out = e.hear(o, ln, &s, out)
 	}
-	if e.cfg.FirstSeen.Enabled && ev.Severity >= event.Severity(e.cfg.FirstSeen.MinSeverity) {
-		out = e.meet(o, ln, s, out)
+	if e.cfg.FirstSeen.Enabled && s.severity >= event.Severity(e.cfg.FirstSeen.MinSeverity) {
+		out = e.meet(o, ln, &s, out)
 	}
 	if len(ln.rules) > 0 && !s.backlog {
-		out = e.count(ln, s, out)
+		out = e.count(ln, &s, out)
 	}
 	return out
-}
-
-// sighting is one event on its way through the detectors.
-type sighting struct {
-	unit     event.Unit
-	event    *event.Event
-	series   stream.Series
-	interval clock.Interval
-	point    int64 // not after now
-	backlog  bool
-	claimed  bool
-}
-
-func (s *sighting) ref() Ref { return Ref{Unit: s.unit, From: s.event.Seq, To: s.event.Seq} }
-
-func (s *sighting) links() []Link {
-	if s.event.TraceID == ([16]byte{}) {
-		return nil
-	}
-	return []Link{{Trace: s.event.TraceID, Span: s.event.SpanID, Parent: s.event.ParentID}}
 }
 
 // origin finds or makes the state of an origin; nil if there is no room.
@@ -304,7 +271,6 @@ func (e *Engine) origin(name string) *origin {
 func newOrigin(name string) *origin {
 	return &origin{
 		name:    name,
-		spread:  stream.Series{Entity: name}.Spread(recentLines),
 		codes:   make(map[stream.Series]struct{}),
 		sources: make(map[string]*source),
 		novel:   make(map[stream.Series]*novelty),
@@ -313,35 +279,29 @@ func newOrigin(name string) *origin {
 	}
 }
 
-// line finds or makes the cache entry for an event.
-func (e *Engine) line(o *origin, ev *event.Event) *line {
-	key := lineKey{o, ev.Source, ev.Entity, ev.Signal}
-	slot := &e.recent[stream.Series{Entity: ev.Entity, Signal: ev.Signal}.Spread(recentLines)^o.spread]
-	if slot.line != nil && slot.key == key {
-		return slot.line
-	}
+// lookUp finds or makes what is remembered of a line of an origin.
+func (e *Engine) lookUp(o *origin, l *stream.Line) *line {
+	key := lineKey{o, l.Source, l.Entity, l.Signal}
 	if ln := e.lines[key]; ln != nil {
-		slot.key, slot.line = key, ln
 		return ln
 	}
 	if len(e.lines) >= maxLines {
 		e.forgetLines()
 	}
-	ln := &line{}
+	ln := &line{series: l.Series()}
 	for i := range e.cfg.Rules {
-		if r := &e.cfg.Rules[i]; stream.Match(r.Entity, ev.Entity) && stream.Match(r.Signal, ev.Signal) {
+		if r := &e.cfg.Rules[i]; stream.Match(r.Entity, l.Entity) && stream.Match(r.Signal, l.Signal) {
 			ln.rules = append(ln.rules, i)
 		}
 	}
 	ln.windows = make([]*window, len(ln.rules))
 	e.lines[key] = ln
-	slot.key, slot.line = key, ln
 	return ln
 }
 
 func (e *Engine) forgetLines() {
 	clear(e.lines)
-	clear(e.recent[:])
+	clear(e.arrived)
 	e.last = nil
 }
 

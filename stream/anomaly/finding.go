@@ -140,3 +140,10 @@ func (f *Finding) revise() *Finding {
 	}
 	return &g
 }
+
+// Annotate adds a note for people to the summary. Where there is no room for
+// both, the note is cut to half of it, and the summary to what is left.
+func (f *Finding) Annotate(note string) {
+	note = clip(note, max(MaxText/2, MaxText-len(f.Summary)))
+	f.Summary = clip(f.Summary, MaxText-len(note)) + note
+}

@@ -117,11 +117,11 @@ func (e *Engine) newNovelty(o *origin, s *sighting) *Finding {
 	return &Finding{
 		ID:       identify(DetectorFirstSeen, "", joinKey(o.name, s.series.Entity, s.series.Signal), s.point),
 		Revision: 1, Detector: DetectorFirstSeen, Version: logicVersion, Class: Novelty,
-		Series: s.series, Onset: s.interval, Point: s.point, Decided: s.point, Detected: e.now,
-		Score: 1000, Severity: s.event.Severity,
+		Series: s.series, Onset: s.interval(), Point: s.point, Decided: s.point, Detected: e.now,
+		Score: 1000, Severity: s.severity,
 		Baseline: "codes of this origin since " + time.Unix(0, o.since).UTC().Format(time.RFC3339),
 		Summary:  clip("first seen: "+s.series.Signal, MaxText),
-		Evidence: []Ref{s.ref()}, Links: s.links(), Peer: s.event.Peer,
+		Evidence: []Ref{s.ref()}, Links: s.links(), Peer: s.peer(),
 	}
 }
 

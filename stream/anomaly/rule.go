@@ -70,7 +70,7 @@ func newWindow(r *Rule, s stream.Series, point int64) *window {
 func (e *Engine) count(ln *line, s *sighting, out []Finding) []Finding {
 	for i, ri := range ln.rules {
 		r := &e.cfg.Rules[ri]
-		if s.event.Severity < event.Severity(r.MinSeverity) {
+		if s.severity < event.Severity(r.MinSeverity) {
 			continue
 		}
 		w := ln.windows[i]
@@ -118,12 +118,12 @@ func (w *window) add(s *sighting) bool {
 	b := w.at(at)
 	switch {
 	case b.count == 0:
-		*b = slot{point: s.point, onset: s.interval, ref: s.ref()}
+		*b = slot{point: s.point, onset: s.interval(), ref: s.ref()}
 	case s.point < b.point:
-		b.point, b.onset = s.point, s.interval
+		b.point, b.onset = s.point, s.interval()
 	}
-	if b.ref.Unit == s.unit {
-		b.ref.From, b.ref.To = min(b.ref.From, s.event.Seq), max(b.ref.To, s.event.Seq)
+	if b.ref.Unit == s.arrival.Unit {
+		b.ref.From, b.ref.To = min(b.ref.From, s.seq), max(b.ref.To, s.seq)
 	}
 	b.count++
 	w.total++
@@ -131,19 +131,6 @@ func (w *window) add(s *sighting) bool {
 		w.calm = 0
 	}
 	return true
-}
-
-// earliest is when the event may have happened first: at the last look at its
-// source before. A time that the source gave is taken for exact.
-func (s *sighting) earliest() int64 {
-	stamp := &s.event.Stamp
-	switch {
-	case s.event.Flags&event.PointFromSource != 0 || stamp.Lo >= stamp.Point:
-		return s.point
-	case s.event.Flags&event.OpenStart != 0 || stamp.Point-stamp.Lo > s.point || stamp.Point-stamp.Lo < 0:
-		return 0
-	}
-	return s.point - (stamp.Point - stamp.Lo)
 }
 
 // advance makes at the newest sub-span and empties those that fall out.
@@ -180,7 +167,7 @@ func (w *window) ends(hold time.Duration) int64 {
 // raise makes the finding of a window that has come to its count: a new one,
 // or while it is re-arming the old one again.
 func (e *Engine) raise(w *window, s *sighting) *Finding {
-	w.calm, w.unit = 0, s.unit
+	w.calm, w.unit = 0, s.arrival.Unit
 	if w.finding != nil && e.now < w.rearm {
 		f := w.finding.revise()
 		f.Ended, f.Provisional = false, !s.claimed
@@ -197,7 +184,7 @@ func (e *Engine) raise(w *window, s *sighting) *Finding {
 }
 
 func (e *Engine) newRuleFinding(w *window, s *sighting) *Finding {
-	first := slot{point: s.point, onset: s.interval}
+	first := slot{point: s.point, onset: s.interval()}
 	var refs []Ref
 	for i := w.head - slots + 1; i <= w.head; i++ {
 		b := w.at(i)
@@ -218,7 +205,7 @@ func (e *Engine) newRuleFinding(w *window, s *sighting) *Finding {
 		Score: 1000 * w.total / r.Count, Severity: event.Severity(r.Severity),
 		Baseline: fmt.Sprintf("fewer than %d events within %v", r.Count, r.Within),
 		Summary:  w.summary(s.point - first.point),
-		Evidence: refs, Links: s.links(), Peer: s.event.Peer, Provisional: !s.claimed,
+		Evidence: refs, Links: s.links(), Peer: s.peer(), Provisional: !s.claimed,
 	}
 }
 

@@ -51,6 +51,7 @@ func TestRule(t *testing.T) {
 func TestRuleCountsItsSpan(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	rule := &quick().Rules[0]
+	plain := arrivalOf(event.Unit{Origin: swift}, event.Event{Seq: 1})
 	for range 50 {
 		step, jitter := 1+r.Int64N(300*milli), r.Int64N(second)+1
 		at := dawn
@@ -59,7 +60,7 @@ func TestRuleCountsItsSpan(t *testing.T) {
 		latest := int64(0)
 		for range 300 {
 			at += r.Int64N(2 * step)
-			s := &sighting{event: &event.Event{}, point: at - r.Int64N(jitter)}
+			s := &sighting{arrival: plain, point: at - r.Int64N(jitter)}
 			if !w.add(s) {
 				t.Fatal("an event within the span was refused")
 			}

@@ -53,7 +53,7 @@ type speaker struct {
 // its last event, and counts as at least a grain.
 func (e *Engine) hear(o *origin, ln *line, s *sighting, out []Finding) []Finding {
 	if ln.speaker == nil {
-		ln.source, ln.speaker = e.speaker(o, s.event.Source, s.event.Entity)
+		ln.source, ln.speaker = e.speaker(o, s.source(), s.series.Entity)
 		if ln.speaker == nil {
 			e.refused.Speakers++
 			return out
@@ -86,7 +86,7 @@ func (e *Engine) hear(o *origin, ln *line, s *sighting, out []Finding) []Finding
 	if live {
 		sp.stretch = src.stretch
 	}
-	sp.Last, sp.ref, sp.signal = s.point, s.ref(), s.event.Signal
+	sp.Last, sp.ref, sp.signal = s.point, s.ref(), s.series.Signal
 	if sp.mark == s.point {
 		if _, ok := e.patience(sp); ok != sp.expected {
 			sp.expected = ok

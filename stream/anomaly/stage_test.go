@@ -10,6 +10,7 @@ import (
 	"pando/event"
 	"pando/event/clock"
 	"pando/internal/pack"
+	"pando/stream"
 )
 
 const (
@@ -182,10 +183,33 @@ func (s *stage) say(host, source, entity, signal string, severity event.Severity
 		lane = event.Critical
 	}
 	h.seq[lane]++
-	ev := &event.Event{Seq: h.seq[lane], Source: source, Entity: entity, Signal: signal, Severity: severity, Flags: flags,
+	ev := event.Event{Seq: h.seq[lane], Source: source, Entity: entity, Signal: signal, Severity: severity, Flags: flags,
 		Stamp: event.Stamp{Lo: s.now - s.unread, Hi: s.now, Point: s.now}}
-	iv := clock.Interval{Lo: s.now - 5*milli, Hi: s.now}
-	s.step(h.relay, func(e *Engine) []Finding { return e.Observe(h.unit(lane), ev, iv, s.now-milli, s.now) })
+	a := arrivalOf(h.unit(lane), ev)
+	a.Place(clock.Mapping{Offset: -milli, Bound: milli, At: s.now}, s.now)
+	s.step(h.relay, func(e *Engine) []Finding {
+		e.Begin(a)
+		return e.Observe(0)
+	})
+}
+
+// arrivalOf is what a relay makes of a batch of events, placed where the agent's
+// clock has them.
+func arrivalOf(unit event.Unit, events ...event.Event) *stream.Arrival {
+	b := event.Batch{Unit: unit, First: events[0].Seq, Events: events}
+	for i := range events {
+		events[i].Criticality = uint8(unit.Lane)
+	}
+	a := &stream.Arrival{}
+	bytes, err := b.Encode(nil)
+	if err == nil {
+		err = a.Decode(bytes)
+	}
+	if err != nil {
+		panic(err)
+	}
+	a.Place(clock.Mapping{}, 0)
+	return a
 }
 
 // pass lets time go by in ticks of 10 ms, voices speaking and agents beating

@@ -21,7 +21,7 @@ func TestGoldenMessages(t *testing.T) {
 		fmt.Fprintf(&out, "%d %s %x\n", x.Kind, strings.TrimPrefix(fmt.Sprintf("%T", m), "*wire."), x.Body)
 	}
 	fold := stream.NewFold(stream.DefaultLimits())
-	fold.Add(&event.Event{Seq: 5, Entity: "e", Signal: "s", Peer: "p", Value: 2.5}, 1e9)
+	fold.Merge(stream.RowsOf(&event.Event{Seq: 5, Entity: "e", Signal: "s", Peer: "p", Value: 2.5}, 1e9))
 	fmt.Fprintf(&out, "section %x\n", EncodeSection(&Section{
 		Head:      custody.Head{Unit: unit, Relay: "eu/r", Term: custody.Term{Epoch: 3, Session: 9}, From: 5, To: 5, Before: event.Hash{1}, After: event.Hash{2}, Rest: true, Resumes: true},
 		Positions: []event.Position{{Source: "s", Offset: 1}}, Rows: fold.Take()}))

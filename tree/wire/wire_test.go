@@ -118,7 +118,7 @@ func TestTruncatedMessagesAreRefused(t *testing.T) {
 
 func TestSectionRoundTrip(t *testing.T) {
 	fold := stream.NewFold(stream.DefaultLimits())
-	fold.Add(&event.Event{Seq: 5, Entity: "e", Signal: "s", Peer: "p", Value: 2.5}, 1e9)
+	fold.Merge(stream.RowsOf(&event.Event{Seq: 5, Entity: "e", Signal: "s", Peer: "p", Value: 2.5}, 1e9))
 	s := Section{Head: custody.Head{Unit: unit, Relay: "eu/r", From: 5, To: 5, Before: event.Hash{1}, After: event.Hash{2}, Rest: true, Resumes: true},
 		Positions: []event.Position{{Source: "s", Offset: 1}}, Rows: fold.Take()}
 	b := EncodeSection(&s)

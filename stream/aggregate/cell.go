@@ -1,0 +1,199 @@
+package aggregate
+
+import (
+	"errors"
+	"math"
+
+	"pando/event"
+	"pando/internal/exact"
+	"pando/internal/pack"
+	"pando/stream"
+	"pando/stream/sketch"
+)
+
+// weightBytes is the unit in which memory is counted: a bucket of a sketch takes
+// that much with what it has in reserve.
+const weightBytes = 64
+
+// cell is what one group's events of one slice add up to. What is counted in it
+// is a function of the events alone, but for [Top] beyond what it keeps.
+type cell struct {
+	count    uint64
+	unsummed uint64 // whose value is no number within ±2^63: in nothing but count
+	sum      exact.Sum
+	min, max float64  // of the summed; without any, +Inf and -Inf
+	details  *details // nil where the definition asks for none
+	dirty    bool     // changed since the results that it is in were told
+}
+
+// details are the costly parts of a cell.
+type details struct {
+	sketched bool // quantiles are asked for
+	sketch   sketch.Sketch
+	distinct []Distinct // of the fields of the definition
+	top      []*Top
+	held     int // while the cell is spare: the weight that its memory is for
+}
+
+func newCell(def *Window) *cell {
+	c := &cell{}
+	if def.detailed() {
+		c.details = &details{sketched: len(def.Quantiles) > 0, distinct: make([]Distinct, len(def.Distinct))}
+		for _, t := range def.Top {
+			c.details.top = append(c.details.top, NewTop(t.K))
+		}
+	}
+	c.reset()
+	return c
+}
+
+// detailed reports whether there is more to a cell than counts, sums and extremes.
+func (w *Window) detailed() bool { return len(w.Quantiles)+len(w.Distinct)+len(w.Top) > 0 }
+
+// reset empties the cell for another slice and keeps its memory.
+func (c *cell) reset() {
+	*c = cell{min: math.Inf(1), max: math.Inf(-1), details: c.details}
+	if d := c.details; d != nil {
+		d.sketch.Reset()
+		for i := range d.distinct {
+			d.distinct[i].reset()
+		}
+		for _, t := range d.top {
+			t.reset()
+		}
+	}
+}
+
+// add takes an event in, but for its details, and reports whether its value is
+// summed.
+func (c *cell) add(e *event.Event) bool {
+	c.count++
+	v, ok := exact.FromFloat(e.Value)
+	if !ok {
+		c.unsummed++
+		return false
+	}
+	c.sum = c.sum.Add(v)
+	value := e.Value + 0 // of the two zeros the positive one
+	if value < c.min {
+		c.min = value
+	}
+	if value > c.max {
+		c.max = value
+	}
+	return true
+}
+
+// add takes an event in, and returns by how much heavier that made the details.
+func (d *details) add(def *Window, e *event.Event, summed bool) int {
+	grown := 0
+	if d.sketched && summed {
+		before := d.sketch.Buckets()
+		d.sketch.Add(e.Value)
+		grown += d.sketch.Buckets() - before
+	}
+	for i, f := range def.Distinct {
+		if v := f.value(e); v != "" {
+			before := d.distinct[i].weight()
+			d.distinct[i].Add(v)
+			grown += d.distinct[i].weight() - before
+		}
+	}
+	for i, t := range def.Top {
+		if v := t.Of.value(e); v != "" {
+			before := d.top[i].weight()
+			d.top[i].Add(v)
+			grown += d.top[i].weight() - before
+		}
+	}
+	return grown
+}
+
+// weight is what the details take of memory, in units of weightBytes. It
+// follows from the state, not from how it came to be.
+func (c *cell) weight() int {
+	if c.details == nil {
+		return 0
+	}
+	n := c.details.sketch.Buckets()
+	for i := range c.details.distinct {
+		n += c.details.distinct[i].weight()
+	}
+	for _, t := range c.details.top {
+		n += t.weight()
+	}
+	return n
+}
+
+// merge takes in a cell of the same definition, which stays as it is.
+func (c *cell) merge(o *cell) {
+	c.count += o.count
+	c.unsummed += o.unsummed
+	c.sum = c.sum.Add(o.sum)
+	c.min, c.max = min(c.min, o.min), max(c.max, o.max)
+	if c.details == nil {
+		return
+	}
+	c.details.sketch.Merge(&o.details.sketch)
+	for i := range c.details.distinct {
+		c.details.distinct[i].Merge(&o.details.distinct[i])
+	}
+	for i, t := range c.details.top {
+		t.Merge(o.details.top[i])
+	}
+}
+
+func (c *cell) append(w *pack.Writer) {
+	w.Bool(c.dirty)
+	w.Uint(c.count)
+	w.Uint(c.unsummed)
+	if c.unsummed < c.count {
+		stream.AppendSum(w, c.sum)
+		w.Float(c.min)
+		w.Float(c.max)
+	}
+	if c.details == nil {
+		return
+	}
+	if c.details.sketched {
+		c.details.sketch.Append(w)
+	}
+	for i := range c.details.distinct {
+		c.details.distinct[i].Append(w)
+	}
+	for _, t := range c.details.top {
+		t.Append(w)
+	}
+}
+
+// read fills an empty cell with what append wrote.
+func (c *cell) read(r *pack.Reader) {
+	c.dirty = r.Bool("dirty")
+	c.count = r.Uint("count", maxCount)
+	c.unsummed = r.Uint("unsummed", c.count)
+	if c.unsummed < c.count {
+		c.sum = stream.ReadSum(r, "sum")
+		c.min, c.max = r.Float("least value"), r.Float("greatest value")
+		if r.Err() == nil && !(-1<<63 <= c.min && c.min <= c.max && c.max < 1<<63) {
+			r.Fail("least value", errors.New("no number within ±2^63, or above the greatest"))
+		}
+	}
+	if r.Err() == nil && c.count == 0 {
+		r.Fail("count", errors.New("a cell without events"))
+	}
+	if c.details == nil {
+		return
+	}
+	if c.details.sketched {
+		c.details.sketch = sketch.Read(r)
+	}
+	for i := range c.details.distinct {
+		c.details.distinct[i] = ReadDistinct(r)
+	}
+	for i, t := range c.details.top {
+		c.details.top[i] = ReadTop(r)
+		if r.Err() == nil && c.details.top[i].k != t.k {
+			r.Fail("top", errors.New("asked for another number of entries"))
+		}
+	}
+}
