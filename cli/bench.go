@@ -18,18 +18,15 @@ import (
 )
 
 func newBench(e *env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "bench",
-		Short: "Measure whole paths on this machine, with everything on",
-		Long: `Measure whole paths through the product on this machine: mutual TLS over TCP,
+	group := newGroup("bench", "Measure whole paths on this machine, with everything on",
+		newBenchNode(e), newBenchRelay(e), newBenchTree(e))
+	group.Long = `Measure whole paths through the product on this machine: mutual TLS over TCP,
 logs with fsync, detectors, Raft. Every node is a process of its own, so that
 what each tier costs is known. What was sent is compared with what the root
 holds in the end; an event that was lost or counted twice is a failure.
 
-docs/BENCHMARKS.md says what the figures mean.`,
-	}
-	cmd.AddCommand(newBenchNode(e), newBenchRelay(e), newBenchTree(e))
-	return cmd
+docs/BENCHMARKS.md says what the figures mean.`
+	return group
 }
 
 // benchFlags are those that several benchmarks have, with what they need.

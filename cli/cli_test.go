@@ -103,7 +103,7 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
 			t.Errorf("%s: short help %q", c.CommandPath(), c.Short)
 		}
-		if !c.HasSubCommands() && !strings.Contains(c.Example, c.CommandPath()) {
+		if !c.Hidden && !c.HasSubCommands() && !strings.Contains(c.Example, c.CommandPath()) {
 			t.Errorf("%s: no example", c.CommandPath())
 		}
 		if c.Args == nil || c.RunE == nil {
