@@ -76,7 +76,7 @@ func (o *Options) Validate() error {
 	if o.Credentials == nil {
 		bad("tls: credentials are missing")
 	} else if id := o.Credentials.Identity(); id.Role != transport.RoleAgent {
-		bad("tls: the certificate is of a %s, an agent's is needed", id.Role)
+		bad("tls: the certificate is of role %s, an agent's is needed", id.Role)
 	}
 	if len(o.Relays) == 0 {
 		bad("relays: name at least one relay's address")

@@ -99,7 +99,7 @@ func (o *Options) Validate() error {
 	if o.Credentials == nil {
 		bad("tls: credentials are missing")
 	} else if id := o.Credentials.Identity(); id.Role != transport.RoleRelay {
-		bad("tls: the certificate is of a %s, a relay's is needed", id.Role)
+		bad("tls: the certificate is of role %s, a relay's is needed", id.Role)
 	}
 	if o.Listen == "" {
 		bad("listen: the address for children is missing")

@@ -93,7 +93,7 @@ func (o *Options) Validate() error {
 	if o.Credentials == nil {
 		bad("tls: credentials are missing")
 	} else if id := o.Credentials.Identity(); id.Role != transport.RoleRoot {
-		bad("tls: the certificate is of a %s, a root's is needed", id.Role)
+		bad("tls: the certificate is of role %s, a root's is needed", id.Role)
 	} else {
 		self = id.Node()
 	}

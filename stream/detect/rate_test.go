@@ -95,7 +95,7 @@ func TestRateNull(t *testing.T) {
 	}{{0.05, 1, 4000}, {1, 1, 1000}, {1, 4, 1000}, {100, 1, 40}, {100, 10, 40}, {10000, 1, 4}, {10000, 50, 4}} {
 		for _, arl := range []time.Duration{time.Hour, 10 * time.Hour} {
 			t.Run(fmt.Sprintf("rate=%g/fano=%g/arl=%v", c.rate, c.fano, arl), func(t *testing.T) {
-				hours := c.hours
+				hours := max(c.hours/slower, 4)
 				if *nullHours > 0 {
 					hours = *nullHours
 				} else if testing.Short() {
