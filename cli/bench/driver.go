@@ -176,7 +176,7 @@ func (d *driver) load(ctx context.Context, rate float64, o *TreeOptions) (l Load
 		}
 		d.tell("probes at %.0f lines/s", rate)
 		// Irregular, so that no period of the tree's own is hit again and again.
-		pause(ctx, time.Duration((0.5+rand.Float64())*float64(time.Second)/o.Probes))
+		pause(ctx, time.Duration(float64(time.Second/2+rand.N(time.Second))/o.Probes))
 	}
 	_ = behind() // it tells the lag, and being behind is what is measured here
 	l.Lag = lag
