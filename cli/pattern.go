@@ -86,17 +86,12 @@ func checkedPatterns(path string, set *cep.Set) (patternCheck, table) {
 	t := table{columns: []string{"pattern", "scope", "keys × (key + runs × run) + scratch", "bytes"}}
 	for i, p := range set.Patterns() {
 		b := p.Bound()
-		scope := "relay"
-		if p.Scope == cep.Root {
-			scope = "root"
-		}
-		hash := set.Hash(i)
 		view.Patterns = append(view.Patterns, patternBound{
-			Name: p.Name, Scope: scope, Hash: fmt.Sprintf("%x", hash[:8]),
+			Name: p.Name, Scope: p.Scope.String(), Hash: set.Hash(i).String(),
 			Keys: b.Keys, Runs: b.Runs, Key: b.Key, Run: b.Run, Scratch: b.Scratch, Bytes: b.Bytes,
 		})
 		view.Bytes += b.Bytes
-		t.add(p.Name, scope, fmt.Sprintf("%d × (%d + %d × %d) + %d", b.Keys, b.Key, b.Runs, b.Run, b.Scratch), b.Bytes)
+		t.add(p.Name, p.Scope, fmt.Sprintf("%d × (%d + %d × %d) + %d", b.Keys, b.Key, b.Runs, b.Run, b.Scratch), b.Bytes)
 	}
 	t.add("shared by all", "", "", view.Shared)
 	t.add("all", "", "", view.Bytes)

@@ -65,7 +65,7 @@ func (r *Root) SaveSnapshot(ctx context.Context, w io.Writer) error {
 	if err := r.node.Linearizable(lctx); err != nil {
 		return fmt.Errorf("save snapshot: %w", err)
 	}
-	if err := writeBackup(w, r.fsm.view(), r.node.Stats().Term); err != nil {
+	if err := writeBackup(w, r.fsm.whole(), r.node.Stats().Term); err != nil {
 		return fmt.Errorf("save snapshot: %w", err)
 	}
 	return nil

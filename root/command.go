@@ -27,6 +27,7 @@ import (
 //	forget    name of a root that is a member no more
 //	logic     version that is in force from the next command on
 //	restored  nothing; the state before it is that of an earlier snapshot
+//	patterns  version of the set that it follows, set (see cep.Set.Append)
 const (
 	cmdClaim uint8 = iota + 1
 	cmdDigest
@@ -39,6 +40,7 @@ const (
 	cmdForget
 	cmdLogic
 	cmdRestored
+	cmdPatterns
 )
 
 // commandVersion is the format of all commands.
@@ -124,7 +126,7 @@ func readCommand(r *pack.Reader) (kind uint8, now int64, err error) {
 	switch {
 	case r.Err() != nil:
 		return 0, 0, fmt.Errorf("command: %w", r.Err())
-	case version != commandVersion || kind < cmdClaim || kind > cmdRestored:
+	case version != commandVersion || kind < cmdClaim || kind > cmdPatterns:
 		return 0, 0, fmt.Errorf("command of kind %d, version %d is unknown here: a newer member leads; upgrade this root's program: %w", kind, version, ErrLogic)
 	}
 	return kind, now, nil

@@ -33,11 +33,12 @@ func TestGoldenCommands(t *testing.T) {
 		{"forget", forgetCommand(now, "core/root1")},
 		{"logic", logicCommand(now, 7)},
 		{"restored", restoredCommand(now)},
+		{"patterns", patternsCommand(now, 17, []byte("set"))},
 	} {
 		fmt.Fprintf(&out, "%s %x\n", c.what, c.bytes)
 		seen[c.bytes[0]] = true
 	}
-	for kind := cmdClaim; kind <= cmdRestored; kind++ {
+	for kind := cmdClaim; kind <= cmdPatterns; kind++ {
 		if !seen[kind] {
 			t.Errorf("no command of kind %d is pinned", kind)
 		}

@@ -131,6 +131,9 @@ func (f *FSM) findings(at consensus.At, relay string, m *wire.Findings) []Change
 	changes := s.record(at, s.set.AddAll(m.Findings, s.graph))
 	for i := range m.Findings {
 		first := s.remember(m.Findings[i].ID, at)
+		if first {
+			s.patterns.observe(&m.Findings[i], s.now)
+		}
 		if f.hooks.Committed != nil {
 			f.hooks.Committed(&m.Findings[i], at, first)
 		}

@@ -33,7 +33,7 @@ func (r *Root) directory() *wire.Directory {
 	return d
 }
 
-// directoryChanged wakes those who send the directory.
+// directoryChanged wakes those who send the directory and the patterns.
 func (r *Root) directoryChanged() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -41,15 +41,22 @@ func (r *Root) directoryChanged() {
 	r.news = make(chan struct{})
 }
 
-// sendDirectory tells a child who may be its parent, at the start and
-// whenever that changes.
-func (c *child) sendDirectory(ctx context.Context) {
+// sendNews tells a child who may be its parent, and a relay the patterns in
+// force, at the start and whenever that changes.
+func (c *child) sendNews(ctx context.Context) {
+	told := uint64(0) // version of the patterns
 	for {
 		c.r.mu.Lock()
 		news := c.r.news
 		c.r.mu.Unlock()
 		if c.s.SendControl(ctx, wire.Encode(c.r.directory())) != nil {
 			return
+		}
+		if m, ok := c.r.fsm.view().patternsMessage(); ok && m.Version != told && c.peer.Role == transport.RoleRelay {
+			if c.s.SendControl(ctx, wire.Encode(m)) != nil {
+				return
+			}
+			told = m.Version
 		}
 		select {
 		case <-ctx.Done():

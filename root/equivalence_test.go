@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"pando/event"
 	"pando/stream"
 	"pando/stream/anomaly"
+	"pando/stream/cep/pattern"
 	"pando/tree/custody"
 	"pando/tree/wire"
 )
@@ -43,7 +45,7 @@ func act(s *stage, rng *rand.Rand) {
 	name, wal := fmt.Sprintf("eu/a%d", rng.IntN(3)), event.WALID(1+rng.IntN(3))
 	root := fmt.Sprintf("core/root-%d", 1+rng.IntN(4))
 	n := len(s.cmds)
-	switch rng.IntN(14) {
+	switch rng.IntN(15) {
 	case 0, 1:
 		s.claim(relay, name, wal, term(1+rng.Uint64N(3), uint64(n)), uint64(rng.IntN(50)))
 	case 2, 3, 4:
@@ -62,7 +64,9 @@ func act(s *stage, rng *rand.Rand) {
 	case 11:
 		s.apply(serverCommand(s.now, Server{Name: root, Raft: fmt.Sprintf("h:%d", n), Addr: "h:2"}))
 	case 12:
-		s.apply([][]byte{forgetCommand(s.now, root), restoredCommand(s.now), logicCommand(s.now, firstLogic+1)}[rng.IntN(3)])
+		s.apply([][]byte{forgetCommand(s.now, root), restoredCommand(s.now), logicCommand(s.now, firstLogic+1+uint64(rng.IntN(2)))}[rng.IntN(3)])
+	case 14:
+		s.exchangeSome(rng)
 	case 13:
 		// What is malformed is refused, and counted.
 		s.apply([][]byte{append(tickCommand(s.now), 1), command(cmdClaim, s.now).Bytes(), digestCommand(s.now, relay, [][]byte{{1}})}[rng.IntN(3)])
@@ -97,7 +101,8 @@ func (s *stage) settleSome(rng *rand.Rand, name string) {
 func (s *stage) findSome(rng *rand.Rand, relay, name string) {
 	var m wire.Findings
 	for range 1 + rng.IntN(3) {
-		f := finding(fmt.Sprintf("finding %d", rng.IntN(9)), "shop/"+name, s.now-int64(rng.IntN(3))*20e9)
+		f := finding(fmt.Sprintf("finding %d", len(s.cmds)/50*9+rng.IntN(9)), // old ones are not forgotten, and patterns see each once
+			"shop/"+name, s.now-int64(rng.IntN(3))*20e9)
 		f.Peer, f.Ended, f.Revision = "shop/db", rng.IntN(3) == 0, uint32(1+rng.IntN(3))
 		m.Findings = append(m.Findings, f)
 	}
@@ -109,6 +114,15 @@ func (s *stage) findSome(rng *rand.Rand, relay, name string) {
 		return len(m.Expect) < 2
 	})
 	s.report(relay, m)
+}
+
+// exchangeSome proposes one of a few sets of patterns, mostly as the one that
+// follows; some keep runs of the set before, and none reads all that another does.
+func (s *stage) exchangeSome(rng *rand.Rand) {
+	a, b, c := twice("a", time.Minute, ""), twice("b", time.Hour, ""), unanswered("c", 20*time.Second)
+	again := twice("a", time.Minute, "in other words")
+	set := [][]pattern.Pattern{{a, b}, {again, c}, {c, b}, {a, c}, {}}[rng.IntN(5)]
+	s.apply(patternsCommand(s.now, s.f.view().patterns.version+uint64(rng.IntN(6)/5), encodedSet(s.t, set...)))
 }
 
 // equivalent plays steps random commands, and then again from snapshots that
@@ -199,7 +213,8 @@ func TestRandomCommandsReachEverything(t *testing.T) {
 		"settled": v.settled, "applied": v.counts.Sections[custody.Apply], "skipped": v.counts.Sections[custody.SkipPosition],
 		"diverged": v.counts.Sections[custody.RefuseDiverge], "refused claims": v.counts.Refused, "malformed": v.counts.Malformed,
 		"changes": v.changed, "commits": uint64(len(v.committed)), "restores": v.restores, "book": uint64(len(v.book)),
-		"second logic": v.logic - firstLogic, "votes": uint64(len(v.mark.votes)) + v.mark.number, "expectations": uint64(s.f.state.expectTotal), "positions": uint64(s.f.state.placed),
+		"later logic": v.logic - patternLogic,
+		"patterns":    v.patterns.version, "matches": uint64(len(s.matched())), "events of patterns": v.patterns.totals.Stepped, "votes": uint64(len(v.mark.votes)) + v.mark.number, "expectations": uint64(s.f.state.expectTotal), "positions": uint64(s.f.state.placed),
 		"edges": uint64(v.edges), "closed": closedUnits(v),
 	} {
 		if n == 0 {

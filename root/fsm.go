@@ -35,11 +35,12 @@ type hooks struct {
 	Voted     func(member string, number uint64, agrees bool)
 	Cloned    func(agent string, at consensus.At)
 	Booked    func(book []Server) // must not change the list
+	Exchanged func()              // the set of patterns
 }
 
 // FSM is the root's replicated state machine: units with their owners and
 // settled positions, agents with their source positions and expectations,
-// totals of series, the graph of calls, incidents, relays. It is a pure
+// totals of series, the graph of calls, incidents, relays, patterns. It is a pure
 // function of the commands: no clock, randomness, goroutine or map order, and
 // integers only.
 //
@@ -51,7 +52,7 @@ type FSM struct {
 
 	mu     sync.Mutex
 	state  *state
-	whole  uint64        // all commands of the entries up to this index are applied
+	full   uint64        // all commands of the entries up to this index are applied
 	frozen *view         // of the present state, or nil; made on demand
 	moved  chan struct{} // closed when the state moves on; nil if nobody waits
 }
@@ -106,7 +107,7 @@ func (f *FSM) Apply(at consensus.At, cmd []byte) (any, error) {
 	appendChanges(w, changes)
 	s.output = sha256.Sum256(w.Bytes())
 	if at.Item == at.Items-1 {
-		f.whole = at.Index
+		f.full = at.Index
 	}
 	if f.hooks.Changed != nil {
 		for i := range changes {
@@ -183,6 +184,8 @@ func (f *FSM) step(at consensus.At, kind uint8, r *pack.Reader) (res result, cha
 			return malformed(err)
 		}
 		return res, nil, f.takeVote(v)
+	case cmdPatterns: // under a logic that has none
+		return malformed(errEarlyPatterns)
 	default: // about the group; readCommand lets nothing else through
 		return f.stepGroup(kind, r), nil, nil
 	}
@@ -252,7 +255,7 @@ func (f *FSM) movedLocked() <-chan struct{} {
 func (f *FSM) await(ctx context.Context, index uint64) (*view, error) {
 	for {
 		f.mu.Lock()
-		if f.whole >= index {
+		if f.full >= index {
 			defer f.mu.Unlock()
 			return f.viewLocked(), nil
 		}
@@ -267,7 +270,17 @@ func (f *FSM) await(ctx context.Context, index uint64) (*view, error) {
 }
 
 // Freeze implements [consensus.FSM].
-func (f *FSM) Freeze() io.WriterTo { return f.view() }
+func (f *FSM) Freeze() io.WriterTo { return f.whole() }
+
+// whole is a view that can be written out. It has all that the patterns' runs
+// have come to, which other readers do not want.
+func (f *FSM) whole() *view {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := *f.viewLocked()
+	v.patterns.engine = f.state.patterns.bytes()
+	return &v
+}
 
 // Restore implements [consensus.FSM].
 func (f *FSM) Restore(r io.Reader) error {
@@ -277,8 +290,9 @@ func (f *FSM) Restore(r io.Reader) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.state, f.frozen, f.whole = s, nil, s.index
+	f.state, f.frozen, f.full = s, nil, s.index
 	f.booked()
+	f.exchanged()
 	if f.moved != nil {
 		close(f.moved)
 		f.moved = nil

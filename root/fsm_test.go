@@ -391,7 +391,7 @@ func TestMalformedCommandsChangeNothing(t *testing.T) {
 	if n := s.f.view().counts.Malformed; n != 2 {
 		t.Fatalf("%d malformed", n)
 	}
-	for _, cmd := range [][]byte{nil, {0xc1}, command(cmdRestored+1, 0).Bytes()} {
+	for _, cmd := range [][]byte{nil, {0xc1}, command(cmdPatterns+1, 0).Bytes()} {
 		if _, err := s.f.Apply(consensus.At{Index: 99}, cmd); err == nil {
 			t.Fatalf("command % x of an unknown kind was applied", cmd)
 		}

@@ -32,6 +32,7 @@ type fault struct {
 //	GET /v1/incidents/{id}            one, with timeline and evidence
 //	GET /v1/incidents/watch?from=N    changes from Raft index N on, a line each, without end
 //	GET /v1/units, /v1/series         what is settled, and what it adds up to
+//	GET /v1/patterns                  those in force, and what runs of them
 //	GET /v1/ledger                    what was accepted, settled, held, dropped; at the leader
 //	GET /v1/tap?entity=&signal=       what is settled and found, live
 //	GET /v1/root/members              the roots; at the leader
@@ -42,6 +43,7 @@ type fault struct {
 //	DELETE /v1/root/members/{name}?force=  remove it
 //	POST /v1/root/transfer                 hand leadership over: {"name"}, which may be empty
 //	GET, POST /v1/root/snapshot            save the state, put it back
+//	POST /v1/patterns?dry_run=             put a set of patterns in force, as cep.Set.Append writes it
 //
 // Reads are linearizable, at whichever root, and fail with 503 without a
 // quorum; stale=true reads what this root has. A follower redirects what only
@@ -50,6 +52,7 @@ func (r *Root) API() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, r.State()) })
 	mux.HandleFunc("GET /v1/tree", r.atLeader(func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, r.Tree()) }))
+	mux.HandleFunc("GET /v1/patterns", r.servePatterns)
 	mux.HandleFunc("GET /v1/ledger", r.atLeader(r.serveLedger))
 	mux.HandleFunc("GET /v1/incidents", serveRead(r, "incidents", r.Incidents))
 	mux.HandleFunc("GET /v1/units", serveRead(r, "units", r.Units))

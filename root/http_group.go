@@ -28,6 +28,7 @@ func (r *Root) groupAPI(mux *http.ServeMux) {
 		"POST /v1/root/transfer":            r.postTransfer,
 		"GET /v1/root/snapshot":             r.getSnapshot,
 		"POST /v1/root/snapshot":            r.postSnapshot,
+		"POST /v1/patterns":                 r.postPatterns,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, q *http.Request) {
 			if !isOperator(q) {
@@ -103,7 +104,7 @@ func (r *Root) writeGroupFault(w http.ResponseWriter, q *http.Request, err error
 		code = http.StatusNotFound
 	case errors.Is(err, ErrInput), errors.Is(err, ErrBackup), errors.Is(err, ErrSnapshot):
 		code = http.StatusBadRequest
-	case errors.Is(err, ErrMember), errors.Is(err, ErrQuorum):
+	case errors.Is(err, ErrMember), errors.Is(err, ErrQuorum), errors.Is(err, ErrPatterns):
 		code = http.StatusConflict
 	case errors.Is(err, consensus.ErrIndeterminate), errors.Is(err, context.DeadlineExceeded):
 		f.Hint = "it may have happened or not: look at the members, then try again"

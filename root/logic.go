@@ -36,7 +36,7 @@ type logics []logic
 
 // programLogics are those of this program. A new version goes to the end; the
 // golden traces of the older ones must stay as they are.
-func programLogics() logics { return logics{(*FSM).step} }
+func programLogics() logics { return logics{(*FSM).step, (*FSM).stepMatching} }
 
 // newest is the highest version known.
 func (l logics) newest() uint64 { return firstLogic + uint64(len(l)) - 1 }

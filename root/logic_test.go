@@ -12,16 +12,19 @@ import (
 	"pando/tree/wire"
 )
 
-// later are a program that knows a second logic, under which a tick counts as
+// later are a program that knows one more logic, under which a tick counts as
 // a claim. No other command differs.
 func later() logics {
 	return append(programLogics(), func(f *FSM, at consensus.At, kind uint8, r *pack.Reader) (result, []Change, error) {
 		if kind == cmdTick {
 			f.state.counts.Claims++
 		}
-		return f.step(at, kind, r)
+		return f.stepMatching(at, kind, r)
 	})
 }
+
+// laterLogic is what no program but that knows.
+const laterLogic = patternLogic + 1
 
 func laterStage(t testing.TB) *stage {
 	t.Helper()
@@ -35,14 +38,14 @@ func TestLogicChangesAtItsEntry(t *testing.T) {
 	claims := func() uint64 { return s.f.view().counts.Claims }
 	s.apply(tickCommand(s.now))
 	if claims() != 0 {
-		t.Fatal("the second logic was used before it came into force")
+		t.Fatal("the later logic was used before it came into force")
 	}
-	s.apply(logicCommand(s.now, firstLogic+1))
+	s.apply(logicCommand(s.now, laterLogic))
 	s.apply(tickCommand(s.now))
-	s.apply(logicCommand(s.now, firstLogic+1)) // again: nothing
-	s.apply(logicCommand(s.now, firstLogic))   // never back
+	s.apply(logicCommand(s.now, laterLogic)) // again: nothing
+	s.apply(logicCommand(s.now, firstLogic)) // never back
 	s.apply(tickCommand(s.now))
-	if claims() != 2 || s.f.view().logic != firstLogic+1 {
+	if claims() != 2 || s.f.view().logic != laterLogic {
 		t.Fatalf("%d claims under logic %d", claims(), s.f.view().logic)
 	}
 
@@ -57,7 +60,7 @@ func TestLogicChangesAtItsEntry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Restore(bytes.NewReader(b)); err != nil || f.view().logic != firstLogic+1 {
+	if err := f.Restore(bytes.NewReader(b)); err != nil || f.view().logic != laterLogic {
 		t.Fatalf("restored with logic %d, %v", f.view().logic, err)
 	}
 }
@@ -66,7 +69,7 @@ func TestLogicChangesAtItsEntry(t *testing.T) {
 // newer logic.
 func TestOlderProgramStops(t *testing.T) {
 	s := laterStage(t)
-	s.apply(logicCommand(s.now, firstLogic+1))
+	s.apply(logicCommand(s.now, laterLogic))
 	s.apply(tickCommand(s.now))
 
 	old := newStage(t)
@@ -102,16 +105,16 @@ func TestLogicIsRaisedWhenAllKnowIt(t *testing.T) {
 	g.eventually("a new program leads, and knows all the others'", func() bool {
 		g.lead(0)
 		m, err := g.roots[0].Members(within(t), false)
-		return err == nil && m.Members[0].Logic == firstLogic+1 && m.Members[1].Logic == firstLogic+1 && m.Members[2].Logic == firstLogic
+		return err == nil && m.Members[0].Logic == laterLogic && m.Members[1].Logic == laterLogic && m.Members[2].Logic == patternLogic
 	})
 	pause(t.Context(), 3*stewardEvery)
-	if v := g.roots[0].fsm.view(); v.logic != firstLogic {
+	if v := g.roots[0].fsm.view(); v.logic != patternLogic {
 		t.Fatalf("logic %d came into force while a root does not know it", v.logic)
 	}
 	g.restart(2, func() { upgraded[2] = true })
-	g.eventually("the second logic is in force everywhere", func() bool {
+	g.eventually("the later logic is in force everywhere", func() bool {
 		for _, r := range g.roots {
-			if r.fsm.view().logic != firstLogic+1 {
+			if r.fsm.view().logic != laterLogic {
 				return false
 			}
 		}

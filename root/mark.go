@@ -206,6 +206,9 @@ func (s *state) sum() event.Hash {
 	add(s.commits.Sum(bucketSum(appendCommit), sha256.Sum256))
 	add(s.graph.Sum())
 	add(s.set.Sum())
+	if s.logic >= patternLogic {
+		add(s.patterns.sum())
+	}
 	for _, id := range s.committed { // in their order, by which they are forgotten
 		w.Bin(id[:])
 	}

@@ -46,7 +46,7 @@ type observer struct {
 func newObserver(r *Root) *observer { return &observer{r: r, marks: make(chan mark, 1)} }
 
 func (o *observer) hooks() hooks {
-	return hooks{Committed: o.committed, Changed: o.changed, Judged: o.judged, Marked: o.marked, Voted: o.voted, Cloned: o.cloned, Booked: o.r.turn}
+	return hooks{Committed: o.committed, Changed: o.changed, Judged: o.judged, Marked: o.marked, Voted: o.voted, Cloned: o.cloned, Booked: o.r.turn, Exchanged: o.r.directoryChanged}
 }
 
 // isNews tells what happens from what a restart applies again.

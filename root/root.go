@@ -81,7 +81,7 @@ type Root struct {
 	statuses   map[string]heard // by node
 	words      map[string]words // of agents
 	pulses     map[string]pulse // by root; at most maxMembers
-	news       chan struct{}    // closed when the directory may have changed
+	news       chan struct{}    // closed when the directory or the patterns may have changed
 	serversC   chan struct{}    // capacity 1: servers were set
 }
 

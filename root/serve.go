@@ -91,7 +91,7 @@ func (r *Root) serve(ctx context.Context, s *transport.Session) {
 	for lane := range c.digests {
 		wg.Go(func() { c.settleDigests(ctx, transport.Lane(lane)) })
 	}
-	wg.Go(func() { c.sendDirectory(ctx) })
+	wg.Go(func() { c.sendNews(ctx) })
 	wg.Go(func() { c.register(ctx) })
 	select {
 	case <-s.Done():

@@ -19,10 +19,13 @@ import (
 
 // A snapshot is: format, logic version, the header, and then units, agents,
 // series, nodes and commits, each an array of entries in the order of their
-// keys, then the graph and the incidents in their own formats. Equal states
-// have equal bytes.
+// keys, then the graph and the incidents in their own formats; and, from
+// patternLogic on, the patterns. Equal states have equal bytes.
 const (
-	snapshotFormat = 2
+	// formatPatternless is the format of states whose logic has no patterns, and
+	// formatPatterns that of all others.
+	formatPatternless = 2
+	formatPatterns    = 3
 	// maxSnapshot ends the reading of a stream that does not end. A state of
 	// ten thousand agents takes some 100 MB.
 	maxSnapshot = 16 << 30
@@ -32,6 +35,14 @@ const (
 
 // ErrSnapshot reports a snapshot that this version cannot read.
 var ErrSnapshot = errors.New("snapshot of the root's state is not readable")
+
+// formatOf is the format in which a state of a logic is written.
+func formatOf(logic uint64) uint64 {
+	if logic < patternLogic {
+		return formatPatternless
+	}
+	return formatPatterns
+}
 
 // chunked writes a snapshot in pieces.
 type chunked struct {
@@ -55,7 +66,7 @@ func (c *chunked) flush(least int) {
 func (v *view) WriteTo(out io.Writer) (int64, error) {
 	c := &chunked{w: pack.NewWriter(), out: out}
 	w := c.w
-	w.Uint(snapshotFormat)
+	w.Uint(formatOf(v.logic))
 	w.Uint(v.logic)
 	v.header.append(w)
 	w.Array(v.units.Len())
@@ -75,6 +86,10 @@ func (v *view) WriteTo(out io.Writer) (int64, error) {
 	v.graph.AppendTo(w)
 	c.flush(flushAt)
 	v.set.AppendTo(w)
+	if v.logic >= patternLogic {
+		c.flush(flushAt)
+		v.patterns.append(w)
+	}
 	c.flush(0)
 	return c.n, c.err
 }
@@ -96,12 +111,15 @@ func readState(in io.Reader, known logics) (*state, error) {
 	r := pack.NewReader(b)
 	format := r.Uint("format", math.MaxUint32)
 	s.logic = r.Uint("logic version", math.MaxUint32)
-	if r.Err() == nil && format != snapshotFormat {
-		return nil, fmt.Errorf("format %d, this program has %d: %w", format, snapshotFormat, ErrSnapshot)
+	if r.Err() == nil && (format < formatPatternless || format > formatPatterns) {
+		return nil, fmt.Errorf("format %d, this program has %d to %d: %w", format, formatPatternless, formatPatterns, ErrSnapshot)
 	}
 	if r.Err() == nil {
 		if err := known.check(s.logic); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
+		}
+		if want := formatOf(s.logic); format != want {
+			return nil, fmt.Errorf("format %d with logic %d, which has format %d: %w", format, s.logic, want, ErrSnapshot)
 		}
 	}
 	s.header.read(r)
@@ -115,6 +133,9 @@ func readState(in io.Reader, known logics) (*state, error) {
 	}
 	if r.Err() == nil {
 		s.set = incident.ReadSet(r, correlation())
+	}
+	if r.Err() == nil && s.logic >= patternLogic {
+		s.patterns.read(r)
 	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)

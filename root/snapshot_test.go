@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"pando/event"
 	"pando/internal/pack"
@@ -105,6 +106,12 @@ func FuzzRestore(f *testing.F) {
 	s := newStage(f)
 	scenario(s, rand.New(rand.NewPCG(7, 8)), 12)
 	f.Add(snapshot(f, s.f))
+	s.apply(logicCommand(s.now, patternLogic))
+	s.exchange(twice("twice", time.Hour, ""))
+	s.find("eu/r1", "begins", "shop/db", 0)
+	s.wait(6)
+	s.find("eu/r1", "waits", "shop/db", 0)
+	f.Add(snapshot(f, s.f))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := NewFSM()
 		if err != nil {
@@ -126,6 +133,12 @@ func FuzzApply(f *testing.F) {
 	for _, cmd := range s.cmds {
 		f.Add(cmd)
 	}
+	// The state that commands meet has patterns, and a run that is half done.
+	s.apply(logicCommand(s.now, patternLogic))
+	s.exchange(twice("twice", time.Hour, ""), unanswered("unanswered", time.Minute))
+	s.find("eu/r1", "begins", "shop/db", 0)
+	f.Add(patternsCommand(s.now, s.f.view().patterns.version, encodedSet(f, twice("twice", time.Hour, "in other words"))))
+	f.Add(findingsCommand(s.now, "eu/r1", &wire.Findings{ID: 1, Findings: []anomaly.Finding{finding("ends", "shop/db", s.now)}}))
 	base := snapshot(f, s.f)
 	f.Fuzz(func(t *testing.T, cmd []byte) {
 		m := restored(t, base)

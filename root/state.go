@@ -164,13 +164,14 @@ type header struct {
 // state is the replicated state.
 type state struct {
 	header
-	units   *cow.Map[event.Unit, *unit]
-	origins *cow.Map[string, *origin]
-	series  *cow.Map[stream.Series, *total]
-	nodes   *cow.Map[string, *member]
-	commits *cow.Map[anomaly.ID, commit]
-	graph   *incident.Graph
-	set     *incident.Set
+	units    *cow.Map[event.Unit, *unit]
+	origins  *cow.Map[string, *origin]
+	series   *cow.Map[stream.Series, *total]
+	nodes    *cow.Map[string, *member]
+	commits  *cow.Map[anomaly.ID, commit]
+	graph    *incident.Graph
+	set      *incident.Set
+	patterns patterns
 
 	// Both follow from origins.
 	expectTotal int64 // bytes of expectations
@@ -181,14 +182,15 @@ type state struct {
 // concurrent use.
 type view struct {
 	header
-	units   *cow.Frozen[event.Unit, *unit]
-	origins *cow.Frozen[string, *origin]
-	series  *cow.Frozen[stream.Series, *total]
-	nodes   *cow.Frozen[string, *member]
-	commits *cow.Frozen[anomaly.ID, commit]
-	graph   *incident.GraphView
-	edges   int // in graph
-	set     *incident.View
+	units    *cow.Frozen[event.Unit, *unit]
+	origins  *cow.Frozen[string, *origin]
+	series   *cow.Frozen[stream.Series, *total]
+	nodes    *cow.Frozen[string, *member]
+	commits  *cow.Frozen[anomaly.ID, commit]
+	graph    *incident.GraphView
+	edges    int // in graph
+	set      *incident.View
+	patterns frozenPatterns
 }
 
 func hashUnit(u event.Unit) uint64 {
@@ -225,7 +227,7 @@ func newState() (*state, error) {
 
 func (s *state) freeze() *view {
 	return &view{header: s.header, units: s.units.Freeze(), origins: s.origins.Freeze(), series: s.series.Freeze(),
-		nodes: s.nodes.Freeze(), commits: s.commits.Freeze(), graph: s.graph.Freeze(), edges: s.graph.Len(), set: s.set.Freeze()}
+		nodes: s.nodes.Freeze(), commits: s.commits.Freeze(), graph: s.graph.Freeze(), edges: s.graph.Len(), set: s.set.Freeze(), patterns: s.patterns.freeze()}
 }
 
 // getUnit returns the unit to be changed and put back by setUnit.

@@ -58,6 +58,15 @@ func (p *Pattern) Bound() Bound {
 	return b
 }
 
+// Bytes is the most memory, in bytes, that an engine takes which runs the set.
+func (s *Set) Bytes(o *Options) int {
+	n := s.Shared(o)
+	for _, p := range s.patterns {
+		n += p.Bound().Bytes
+	}
+	return n
+}
+
 // Shared is the most memory, in bytes, that an engine takes for all patterns of
 // the set together: events that wait for the watermark, and the table of recent
 // series.

@@ -106,8 +106,18 @@ func (e *Engine) load(set *Set, old map[Hash]*machine) {
 		e.machines = append(e.machines, m)
 		p.attributes(e.attrs)
 	}
+	e.hold()
+}
+
+// hold keeps of the events that wait what the patterns now in force read, as if
+// they had come under these: whoever restores the state knows no others.
+func (e *Engine) hold() {
+	e.buffer.bytes = 0
 	for i := range e.buffer.heap {
-		e.buffer.heap[i].interests = e.index.lookup(e.buffer.heap[i].event)
+		h := &e.buffer.heap[i]
+		h.event, h.size = e.retain(h.event)
+		h.interests = e.index.lookup(h.event)
+		e.buffer.bytes += h.size
 	}
 }
 
@@ -222,6 +232,12 @@ func (e *Engine) retain(ev *Event) (*Event, int) {
 		held.Attrs[i].Key, held.Attrs[i].Value = own(held.Attrs[i].Key), own(held.Attrs[i].Value)
 	}
 	return held, size
+}
+
+// Waits reports whether time alone may bring a match: an event waits for the
+// watermark, or a run is alive.
+func (e *Engine) Waits() bool {
+	return e.buffer.len() > 0 || slices.ContainsFunc(e.machines, func(m *machine) bool { return len(m.keys) > 0 })
 }
 
 // Totals are the counts of all patterns together.

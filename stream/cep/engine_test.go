@@ -1,6 +1,7 @@
 package cep
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -167,5 +168,48 @@ func TestMissesSurviveRestart(t *testing.T) {
 	if len(matches) != 1 || len(misses) != 1 || misses[0].Evidence[0].Seq != 3 || misses[0].Due != 13*tick ||
 		misses[0].Reason != "within 10s there was no b" {
 		t.Errorf("matches %+v, near misses %+v", matches, misses)
+	}
+}
+
+// TestReloadWithEventsThatWait exchanges the patterns while events wait for the
+// watermark. What of them only the old patterns read is given up at once, or an
+// engine that goes on would differ from one that was restored.
+func TestReloadWithEventsThatWait(t *testing.T) {
+	reads := pair()
+	reads.Name = "reads"
+	reads.Steps[0].When = node(OpEqual, Node{Op: OpField, Number: int64(FieldAttr), Text: "job"}, text("nightly"))
+	e := engineOf(t, DefaultOptions(), reads, pair())
+	ev := said(1, "a", 3)
+	ev.Attrs = []event.Attr{{Key: "job", Value: "nightly"}}
+	e.Observe(ev)
+	set, err := NewSet([]*Pattern{pair()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Reconfigure(set)
+	e = revived(t, e)
+	e.Observe(said(2, "b", 4))
+	if got := e.Advance(20 * tick); len(got) != 1 || got[0].Pattern.Name != "pair" {
+		t.Errorf("%+v: want the event that waited to begin the match", got)
+	}
+}
+
+// TestDiff tells what begins anew from what only says something else.
+func TestDiff(t *testing.T) {
+	named := func(name string) *Pattern { p := pair(); p.Name = name; return p }
+	sets := func(patterns ...*Pattern) *Set {
+		s, err := NewSet(patterns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	wider, louder := named("wider"), named("louder")
+	wider.Within++
+	louder.Report.Severity++
+	got := sets(named("same"), named("wider"), named("louder"), named("gone")).Diff(sets(named("new"), louder, wider, named("same")))
+	want := Diff{Added: []string{"new"}, Changed: []string{"wider"}, Reworded: []string{"louder"}, Removed: []string{"gone"}, Unchanged: []string{"same"}}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -34,7 +34,7 @@ func TestEveryKindHasASample(t *testing.T) {
 	for _, m := range samples() {
 		have[Encode(m).Kind] = true
 	}
-	for k := KindOpen; k <= KindUplink; k++ {
+	for k := KindOpen; k <= KindPatterns; k++ {
 		if !have[k] {
 			t.Errorf("kind %d has no sample", k)
 		}

@@ -21,6 +21,7 @@
 //	Ask       → how far are these units settled          ← DigestAnswer
 //	Findings  → findings and expectations                ← Done
 //	Grant     ← how much bulk the relay may send
+//	Patterns  ← the patterns in force at the root
 //	Forward   → one of these but a digest, or a status, for a relay below
 //	Uplink    ← whether a parent that is no root has one (→ asks for it)
 //
@@ -63,6 +64,7 @@ const (
 	KindForward
 	KindGrant
 	KindUplink
+	KindPatterns
 )
 
 // Caps of what is read from peers.
@@ -390,6 +392,8 @@ func kindOf(m Message) uint8 {
 		return KindGrant
 	case *Uplink:
 		return KindUplink
+	case *Patterns:
+		return KindPatterns
 	}
 	return 0
 }

@@ -45,6 +45,7 @@ func samples() []Message {
 				Codes: []stream.Series{{Entity: "e", Signal: "s"}}, Speakers: []anomaly.Speaker{{Source: "x", Entity: "e", Since: 1, Last: 2, Events: 3}}}}},
 			Named: []Named{{ID: "p-1", Anchor: anomaly.ID{1}}}},
 		&Done{ID: 4},
+		&Patterns{Version: 300, Set: []byte("set")},
 		&Forward{Relay: "eu/r", Kind: KindDigest, Body: []byte("body")},
 		&Directory{Nodes: []Node{{Name: "eu/r", Region: "eu", Addr: "127.0.0.1:1", Weight: 3}}},
 		&Status{JSON: []byte("{}")},
