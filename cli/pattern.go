@@ -12,11 +12,20 @@ import (
 )
 
 func newPattern(e *env) *cobra.Command {
-	return newGroup("pattern", "Check files of patterns, and try them on events", newPatternCheck(e), newPatternTry(e))
+	return newGroup("pattern", "Check files of patterns, try them on events, put them in force",
+		newPatternApply(e), newPatternCheck(e), newPatternList(e), newPatternTry(e))
 }
 
-// loadPatterns reads and compiles a file of patterns.
+// loadPatterns reads and compiles a file of patterns, in which there is one.
 func loadPatterns(path string) (*cep.Set, error) {
+	set, err := readPatterns(path)
+	if err == nil {
+		err = wantPatterns(path, set)
+	}
+	return set, err
+}
+
+func readPatterns(path string) (*cep.Set, error) {
 	var f pattern.File
 	if err := loadYAML(path, &f); err != nil {
 		return nil, err
@@ -25,10 +34,14 @@ func loadPatterns(path string) (*cep.Set, error) {
 	if err != nil {
 		return nil, &configError{path: path, reason: err.Error(), hint: "docs/PATTERNS.md describes the language"}
 	}
-	if len(set.Patterns()) == 0 {
-		return nil, &configError{path: path, reason: "there is no pattern in it", hint: "patterns stand in a list under the key \"patterns\""}
-	}
 	return set, nil
+}
+
+func wantPatterns(path string, set *cep.Set) error {
+	if len(set.Patterns()) == 0 {
+		return &configError{path: path, reason: "there is no pattern in it", hint: "patterns stand in a list under the key \"patterns\""}
+	}
+	return nil
 }
 
 func newPatternCheck(e *env) *cobra.Command {

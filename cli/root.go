@@ -42,6 +42,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 //	├── agent, relay, root                  a node
 //	├── root members|add|remove|…           look at the group of roots, change it
 //	├── tree, tap, incident, series         ask a running tree
+//	├── pattern apply|list                  put patterns in force, see how they are
 //	├── replay, wal inspect|verify|repair   look at a stopped node
 //	├── ca init|issue, gossip keygen        make certificates and keys
 //	├── detect, pattern check|test          try detectors and patterns on files

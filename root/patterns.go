@@ -119,7 +119,7 @@ var errEarlyPatterns = fmt.Errorf("patterns need logic %d in force: upgrade the 
 
 // errPatternsMoved is the fault of a set that was to follow another one than is
 // in force.
-var errPatternsMoved = errors.New("the patterns in force are not those that these were to follow")
+var errPatternsMoved = errors.New("somebody else applied patterns meanwhile: look at them by pando pattern list, and apply these again")
 
 // exchangePatterns puts a set in force. Runs of patterns that do the same as
 // before go on. A repetition does nothing; what is refused changes nothing.
