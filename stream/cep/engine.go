@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unsafe"
+
+	"pando/event"
 )
 
 // LatePolicy names what happens to an event that comes after its time has been
@@ -166,6 +168,12 @@ func (e *Engine) Observe(ev *Event) {
 		e.totals.Hurried++
 		e.step(e.buffer.pop())
 	}
+}
+
+// Wants reports whether a pattern may be interested in events of a kind and
+// series: all of them can be asked for at once where many have the same.
+func (e *Engine) Wants(kind event.Kind, entity, signal string) bool {
+	return len(e.index.lookup(&Event{Kind: kindName(kind), Entity: entity, Signal: signal})) > 0
 }
 
 // Advance says that all events before the watermark, in root time, have been

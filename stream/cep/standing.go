@@ -51,24 +51,29 @@ func (s Scope) String() string {
 // String is as much of the hash as tells patterns apart.
 func (h Hash) String() string { return fmt.Sprintf("%x", h[:8]) }
 
+// List tells of a set of which nothing runs here.
+func List(s *Set, version uint64) Listing {
+	l := Listing{Version: version, Patterns: make([]Standing, len(s.patterns))}
+	for i, p := range s.patterns {
+		l.Patterns[i] = Standing{Name: p.Name, Scope: p.Scope.String(), Hash: s.hashes[i].String()}
+	}
+	return l
+}
+
 // Listing tells of all patterns of a set, of which e runs those of its own. It
 // walks over all keys.
 func (e *Engine) Listing(all *Set, version uint64) Listing {
-	t := e.totals
-	out := Listing{Version: version, Patterns: []Standing{}, Late: t.Late, Moved: t.Moved, Hurried: t.Hurried, Reloaded: t.Reloaded,
-		Waiting: e.buffer.len(), Shared: e.set.Shared(&e.opts)}
-	status := e.Status()
-	for i, p := range all.patterns {
-		s := Standing{Name: p.Name, Scope: p.Scope.String(), Hash: all.hashes[i].String()}
-		if at := slices.IndexFunc(status, func(s Status) bool { return s.Name == p.Name }); at >= 0 {
-			c := &status[at].Counts
-			s.Here, s.Keys, s.Runs, s.Bytes = true, status[at].Keys, status[at].Runs, p.Bound().Bytes
-			s.Matched, s.Expired, s.Dropped = c.Matched, c.Expired, c.DroppedRuns+c.DroppedKeys+c.RefusedKeys
-			out.Bytes += s.Bytes
-		}
-		out.Patterns = append(out.Patterns, s)
+	l, t := List(all, version), e.totals
+	l.Late, l.Moved, l.Hurried, l.Reloaded = t.Late, t.Moved, t.Hurried, t.Reloaded
+	l.Waiting, l.Shared = e.buffer.len(), e.set.Shared(&e.opts)
+	for _, s := range e.Status() {
+		at := all.find(s.Name)
+		p, c := &l.Patterns[at], &s.Counts
+		p.Here, p.Keys, p.Runs, p.Bytes = true, s.Keys, s.Runs, all.patterns[at].Bound().Bytes
+		p.Matched, p.Expired, p.Dropped = c.Matched, c.Expired, c.DroppedRuns+c.DroppedKeys+c.RefusedKeys
+		l.Bytes += p.Bytes
 	}
-	return out
+	return l
 }
 
 // Diff is what another set does to the patterns, by name.

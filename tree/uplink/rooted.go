@@ -36,10 +36,10 @@ func (u *Uplink) tired() bool {
 
 // begin takes note of a new session. A relay is believed to have a root once it
 // says so.
-func (u *Uplink) begin(s *transport.Session) {
+func (u *Uplink) begin(s *transport.Session, patterns *transport.Message) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.current, u.rootless = s, time.Time{}
+	u.current, u.patterns, u.rootless = s, patterns, time.Time{}
 	if u.opts.Rooted && s.Peer().Role == transport.RoleRelay {
 		u.rootless = time.Now()
 	}

@@ -20,6 +20,9 @@ type standby struct {
 	retry   time.Time
 	rooted  atomic.Bool // the session's peer has a root, or is one
 	sought  int         // addresses tried because the parent has no root
+	// What the peer said of patterns: it says so once, so whoever serves the
+	// session later must hear of it. Of listen until done is closed.
+	patterns *transport.Message
 }
 
 // keep makes sure that a session to the relay stands by, and reports whether
@@ -52,7 +55,7 @@ func (b *standby) keep(ctx context.Context, r placement.Relay) bool {
 // adopt makes a session the standby.
 func (b *standby) adopt(s *transport.Session) {
 	lctx, stop := context.WithCancel(context.Background())
-	b.session, b.stop, b.done = s, stop, make(chan struct{})
+	b.session, b.stop, b.done, b.patterns = s, stop, make(chan struct{}), nil
 	b.rooted.Store(s.Peer().Role == transport.RoleRoot)
 	go b.listen(lctx, s, b.done)
 }
@@ -84,14 +87,17 @@ func (b *standby) listen(ctx context.Context, s *transport.Session, done chan st
 			}
 		case wire.KindUplink:
 			b.hear(m.Body)
+		case wire.KindPatterns:
+			b.patterns = &m
 		}
 	}
 }
 
-// take hands over the standby session if it is alive.
-func (b *standby) take() *transport.Session {
+// take hands over the standby session if it is alive, and what it said of
+// patterns.
+func (b *standby) take() (*transport.Session, *transport.Message) {
 	if b.session == nil {
-		return nil
+		return nil, nil
 	}
 	b.stop()
 	<-b.done
@@ -99,9 +105,9 @@ func (b *standby) take() *transport.Session {
 	b.session = nil
 	select {
 	case <-s.Done():
-		return nil
+		return nil, nil
 	default:
-		return s
+		return s, b.patterns
 	}
 }
 

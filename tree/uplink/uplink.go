@@ -45,15 +45,16 @@ type Uplink struct {
 	policy  *placement.Policy
 	backoff *placement.Backoff
 
-	mu      sync.Mutex
-	seeds   []string
-	term    custody.Term         // the last one given out
-	nodes   []wire.Node          // the directory
-	since   map[string]time.Time // node → listed, and not failed, since
-	down    map[string]time.Time // address → not before, after a failure
-	resting map[string]time.Time // address → not before, as the parent there asked
-	current *transport.Session
-	changed chan struct{} // capacity 1
+	mu       sync.Mutex
+	seeds    []string
+	term     custody.Term         // the last one given out
+	nodes    []wire.Node          // the directory
+	since    map[string]time.Time // node → listed, and not failed, since
+	down     map[string]time.Time // address → not before, after a failure
+	resting  map[string]time.Time // address → not before, as the parent there asked
+	current  *transport.Session
+	patterns *transport.Message // see Patterns
+	changed  chan struct{}      // capacity 1
 
 	rootless time.Time // since when the parent is known to have no root, or zero
 }
@@ -153,12 +154,19 @@ func (u *Uplink) Parent() string {
 	return u.current.Peer().Node()
 }
 
+// Patterns is what the present parent said of patterns while it stood by, or nil.
+func (u *Uplink) Patterns() *transport.Message {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.patterns
+}
+
 // Run connects and serves until ctx is done.
 func (u *Uplink) Run(ctx context.Context) error {
 	stand := &standby{up: u}
 	defer stand.drop("stopping")
 	for ctx.Err() == nil {
-		s := stand.take()
+		s, patterns := stand.take()
 		if s == nil {
 			var err error
 			if s, err = u.connect(ctx); err != nil {
@@ -169,7 +177,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 			}
 		}
 		since := time.Now()
-		u.serve(ctx, s, stand)
+		u.serve(ctx, s, patterns, stand)
 		if time.Since(since) >= steady {
 			u.backoff.Reset()
 		} else {
@@ -180,8 +188,8 @@ func (u *Uplink) Run(ctx context.Context) error {
 }
 
 // serve uses one session and keeps a standby beside it.
-func (u *Uplink) serve(ctx context.Context, s *transport.Session, stand *standby) {
-	u.begin(s)
+func (u *Uplink) serve(ctx context.Context, s *transport.Session, patterns *transport.Message, stand *standby) {
+	u.begin(s, patterns)
 	u.policy.SetParent(s.Peer().Node())
 	u.opts.Logger.Info("connected to parent", "parent", s.Peer().Node(), "address", s.RemoteAddr().String())
 	sctx, cancel := context.WithCancel(ctx)

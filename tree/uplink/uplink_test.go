@@ -44,6 +44,7 @@ func (p *parent) run(ctx context.Context, d *wire.Directory) {
 		p.sessions = append(p.sessions, s)
 		above := wire.Uplink{Life: p.life}
 		p.mu.Unlock()
+		_ = s.SendControl(ctx, wire.Encode(&wire.Patterns{Version: 1, Set: []byte(p.name)}))
 		_ = s.SendControl(ctx, wire.Encode(d))
 		_ = s.SendControl(ctx, wire.Encode(&above))
 	}
@@ -81,6 +82,7 @@ type grove struct {
 	parents map[string]*parent
 	up      *Uplink
 	served  chan string // names of parents, as sessions begin
+	said    chan string // what they say of patterns to who serves
 }
 
 func newGrove(t *testing.T, names ...string) *grove {
@@ -103,7 +105,7 @@ func newGrove(t *testing.T, names ...string) *grove {
 		}
 		return c
 	}
-	g := &grove{t: t, parents: map[string]*parent{}, served: make(chan string, 100)}
+	g := &grove{t: t, parents: map[string]*parent{}, served: make(chan string, 100), said: make(chan string, 100)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	var d wire.Directory
@@ -135,7 +137,10 @@ func newGrove(t *testing.T, names ...string) *grove {
 				}
 				var d wire.Directory
 				var above wire.Uplink
+				var patterns wire.Patterns
 				switch {
+				case m.Kind == wire.KindPatterns && wire.Decode(m.Body, &patterns) == nil:
+					g.said <- string(patterns.Set)
 				case m.Kind == wire.KindDirectory && wire.Decode(m.Body, &d) == nil:
 					g.up.SetDirectory(d.Nodes)
 				case m.Kind == wire.KindUplink && wire.Decode(m.Body, &above) == nil:
@@ -192,6 +197,14 @@ func TestStandbyTakesOverWithoutDialing(t *testing.T) {
 	if n := g.parents[second].count(); n != 1 {
 		t.Errorf("%d sessions were opened to the standby, want the warm one only", n)
 	}
+	// What it said while it stood by is not lost: it says it once.
+	g.until("the standby's patterns are lost", func() bool {
+		var m wire.Patterns
+		if said := g.up.Patterns(); said != nil && wire.Decode(said.Body, &m) == nil {
+			return string(m.Set) == second
+		}
+		return len(g.said) > 1 // it said so after it took over
+	})
 }
 
 func TestDeadSeedIsPassedOver(t *testing.T) {
