@@ -28,7 +28,7 @@ type lower struct {
 	s      *transport.Session
 	peer   transport.Identity
 	out    chan transport.Message     // answers, and word of the uplink
-	news   chan struct{}              // capacity 1: there is another directory
+	news   chan struct{}              // capacity 1: there is another directory, or set of patterns
 	behind context.CancelFunc         // ends the session of one that does not take its answers
 	room   [event.Lanes]chan struct{} // capacity 1: queued fell
 
@@ -285,6 +285,7 @@ func (l *lower) release(lane event.Lane, n int) {
 }
 
 func (l *lower) talk(ctx context.Context) {
+	var told *transport.Message // of the patterns
 	for {
 		select {
 		case <-ctx.Done():
@@ -292,6 +293,12 @@ func (l *lower) talk(ctx context.Context) {
 		case <-l.news:
 			if l.r.sendDirectory(ctx, l.s) != nil {
 				return
+			}
+			if m := l.r.upstream.passPatterns(); m != told {
+				if l.s.SendControl(ctx, *m) != nil {
+					return
+				}
+				told = m
 			}
 		case m := <-l.out:
 			if l.s.SendControl(ctx, m) != nil {

@@ -24,14 +24,15 @@ import (
 type upstream struct {
 	r *Relay
 
-	mu    sync.Mutex
-	out   Outgoing
-	below below
-	life  uint64                     // counts the times that there was a root
-	path  []string                   // nodes above, nearest first; a root at the end while there is one
-	pool  uint64                     // bytes a second of bulk, as granted; 0: nobody has said
-	own   uint64                     // of these, what the core was told
-	wake  [event.Lanes]chan struct{} // capacity 1
+	mu       sync.Mutex
+	out      Outgoing
+	below    below
+	life     uint64                     // counts the times that there was a root
+	path     []string                   // nodes above, nearest first; a root at the end while there is one
+	patterns *transport.Message         // as the parent said them last; nil: it has not
+	pool     uint64                     // bytes a second of bulk, as granted; 0: nobody has said
+	own      uint64                     // of these, what the core was told
+	wake     [event.Lanes]chan struct{} // capacity 1
 
 	word sync.Mutex // before mu: of whoever tells the core of the root and its grant
 	said bool       // there is one, as the core was told last; the word's
@@ -75,7 +76,11 @@ func (u *upstream) serve(ctx context.Context, s *transport.Session) {
 		err = s.SendControl(ctx, wire.Encode(&wire.Uplink{}))
 	}
 	u.restrain(ctx, s.Done())
-	if err = errors.Join(err, u.stand(parent.Node(), above)); err != nil {
+	err = errors.Join(err, u.stand(parent.Node(), above))
+	if said := u.r.up.Patterns(); said != nil && err == nil {
+		err = u.heardPatterns(*said)
+	}
+	if err != nil {
 		s.Close(err.Error())
 	}
 	var senders sync.WaitGroup
@@ -217,6 +222,8 @@ func (u *upstream) answer(m transport.Message) error {
 		return nil
 	case wire.KindGrant:
 		return u.granted(m.Body)
+	case wire.KindPatterns:
+		return u.heardPatterns(m)
 	case wire.KindClaimAnswer, wire.KindDigestAnswer, wire.KindDone:
 		answer, id, err := wire.Answer(m.Kind, m.Body)
 		if err != nil {

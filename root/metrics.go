@@ -53,6 +53,8 @@ func newMetrics(reg prometheus.Registerer, r *Root) *metrics {
 		gauge("origins_cloned", "Agents whose certificate another node seems to use.", func(v *view) float64 { return float64(v.cloned(r.time.Now())) }),
 		gauge("events_given_up", "Events of WAL ids that were forgotten: at most so many are lost.", func(v *view) float64 { return float64(v.counts.GivenUp) }),
 		gauge("series", "Series in the state.", func(v *view) float64 { return float64(v.series.Len()) }),
+		gauge("patterns_late", "Findings that came to the patterns after their time, and were taken as of now.", func(v *view) float64 { return float64(v.patterns.totals.Moved) }),
+		gauge("patterns_unsaid", "Matches of patterns that were too many at once to be said.", func(v *view) float64 { return float64(v.patterns.unsaid) }),
 		gauge("series_folded", "Rows that went to __other__ for want of room.", func(v *view) float64 { return float64(v.counts.FoldedSeries) }))
 	return m
 }

@@ -1,0 +1,190 @@
+package relay
+
+import (
+	"bytes"
+	"fmt"
+
+	"pando/event"
+	"pando/event/clock"
+	"pando/internal/pack"
+	"pando/stream"
+	"pando/stream/anomaly"
+	"pando/stream/cep"
+	"pando/tree/wire"
+)
+
+const (
+	// maxMatches bounds the matches of one tick that become findings, as one
+	// message to the root bounds them. The rest is counted.
+	maxMatches = maxFindingsPerMessage
+	// maxRuns bounds what a checkpoint holds of the patterns' runs, in bytes.
+	maxRuns = maxState
+)
+
+// regional is the set of patterns that the root has in force, as far as this
+// relay has heard, and what the events have come to in those of scope relay.
+type regional struct {
+	version uint64      // as the root numbers it
+	encoded []byte      // as the root sent it
+	set     *cep.Set    // nil: none was ever sent
+	engine  *cep.Engine // of those of scope relay; nil with set, and if there are none
+	unsaid  uint64      // matches beyond maxMatches
+
+	// What the engine wants of the lines of the batch that is observed: a bit for
+	// each kind that was asked for, and one, kindBits higher, if it is wanted. An
+	// accelerator.
+	wanted []uint16
+}
+
+const kindBits = 8
+
+// patternsOf reads a set as the root sends it. The shell tries it before the
+// log has it: a record that cannot be stepped would keep the relay from ever
+// starting again.
+func patternsOf(body []byte) (m wire.Patterns, set *cep.Set, err error) {
+	if err = wire.Decode(body, &m); err != nil {
+		return m, nil, err
+	}
+	r := pack.NewReader(m.Set)
+	if set, err = cep.ReadSet(r); err == nil {
+		err = r.Done()
+	}
+	return m, set, err
+}
+
+// exchange puts a set in force. Runs of patterns that do the same as before go
+// on.
+func (p *regional) exchange(body []byte) error {
+	m, set, err := patternsOf(body)
+	if err != nil {
+		return fmt.Errorf("patterns: %w", err)
+	}
+	if err := p.load(set); err != nil {
+		return err
+	}
+	p.version, p.encoded = m.Version, bytes.Clone(m.Set)
+	return nil
+}
+
+func (p *regional) load(set *cep.Set) error {
+	p.set = set
+	here := set.For(cep.Relay)
+	if p.engine != nil {
+		p.engine.Reconfigure(here)
+		return nil
+	}
+	if len(here.Patterns()) == 0 {
+		return nil
+	}
+	var err error
+	p.engine, err = cep.New(here, cep.DefaultOptions())
+	return err
+}
+
+// begin makes a the batch whose events are observed next.
+func (p *regional) begin(a *stream.Arrival) {
+	if p.engine != nil {
+		p.wanted = append(p.wanted[:0], make([]uint16, len(a.Sums.Lines))...)
+	}
+}
+
+// wants reports whether a pattern may want event i of the batch: it is asked
+// once for each line and kind.
+func (p *regional) wants(a *stream.Arrival, i int) bool {
+	if p.engine == nil {
+		return false
+	}
+	n, asked := a.Sums.LineOf[i], uint16(1)<<a.Kind[i]
+	if p.wanted[n]&asked == 0 {
+		p.wanted[n] |= asked
+		if ln := &a.Sums.Lines[n]; p.engine.Wants(a.Kind[i], ln.Entity, ln.Signal) {
+			p.wanted[n] |= asked << kindBits
+		}
+	}
+	return p.wanted[n]&(asked<<kindBits) != 0
+}
+
+// observe shows the patterns event i of a batch. It cannot have happened after
+// now: one of the far future would wait for as long.
+func (p *regional) observe(a *stream.Arrival, i int, e *event.Event, now int64) {
+	iv := a.Interval(i)
+	x := cep.FromEvent(a.Unit, e, clock.Interval{Lo: iv.Lo, Hi: max(iv.Lo, iv.Hi)}, min(a.Points[i], now))
+	p.engine.Observe(&x)
+}
+
+// match says what is complete as of the watermark of both lanes: an event of
+// either may belong to a match.
+func (c *core) match() {
+	p := &c.patterns
+	if p.engine == nil {
+		return
+	}
+	mark, _, _ := c.marks.Min(event.Critical, event.Bulk)
+	matches := p.engine.Advance(min(mark, c.now))
+	if extra := len(matches) - maxMatches; extra > 0 {
+		p.unsaid += uint64(extra)
+		matches = matches[:maxMatches]
+	}
+	var fs []anomaly.Finding
+	for i := range matches {
+		fs = append(fs, matches[i].Finding(c.now))
+	}
+	c.detected(fs, nil)
+}
+
+// listing tells operators of the patterns.
+func (p *regional) listing() cep.Listing {
+	switch {
+	case p.set == nil:
+		return cep.Listing{Patterns: []cep.Standing{}}
+	case p.engine == nil:
+		return cep.List(p.set, p.version)
+	}
+	l := p.engine.Listing(p.set, p.version)
+	l.Unsaid = p.unsaid
+	return l
+}
+
+func (p *regional) append(w *pack.Writer) {
+	w.Bool(p.set != nil)
+	if p.set == nil {
+		return
+	}
+	w.Uint(p.version)
+	w.Bin(p.encoded)
+	w.Uint(p.unsaid)
+	runs := pack.NewWriter()
+	if p.engine != nil {
+		p.engine.Snapshot(runs)
+	}
+	w.Bin(runs.Bytes())
+}
+
+func (p *regional) read(r *pack.Reader) error {
+	if !r.Bool("patterns") {
+		return r.Err()
+	}
+	m := wire.Patterns{Version: r.Uint("version of patterns", maxSeq), Set: r.Bin("patterns", wire.MaxPatterns)}
+	unsaid, runs := r.Uint("matches", maxSeq), r.Bin("runs", maxRuns)
+	if r.Err() != nil {
+		return r.Err()
+	}
+	if err := p.exchange(wire.Encode(&m).Body); err != nil {
+		return err
+	}
+	p.unsaid = unsaid
+	if len(runs) == 0 {
+		return nil
+	}
+	if p.engine == nil { // a set before this one had some, and its counts are kept
+		var err error
+		if p.engine, err = cep.New(p.set.For(cep.Relay), cep.DefaultOptions()); err != nil {
+			return err
+		}
+	}
+	state := pack.NewReader(runs)
+	if err := p.engine.Restore(state); err != nil {
+		return err
+	}
+	return state.Done()
+}

@@ -1,0 +1,50 @@
+//go:build !zos
+
+package relay
+
+import (
+	"bytes"
+	"testing"
+
+	"pando/transport"
+	"pando/tree/journal"
+	"pando/tree/wire"
+)
+
+// Only a set that can be stepped reaches the log, and only once; a relay that is
+// started again has it.
+func TestPatternsReachTheLog(t *testing.T) {
+	r := reloadable(t)
+	hear := func(body []byte) error {
+		return r.upstream.answer(transport.Message{Kind: wire.KindPatterns, Body: body})
+	}
+	last := func() (n uint64) {
+		r.journal.View(func(journal.Core) { n = uint64(r.journal.Log().Last()) })
+		return n
+	}
+	good := patternsBody(t, 7, failover("silent-failover", ""))
+	before := last()
+	if err := hear(wire.Encode(&wire.Patterns{Version: 9, Set: []byte{99}}).Body); err != nil {
+		t.Errorf("a set of a newer program ends the session: %v", err)
+	}
+	if err := hear(good[:1]); err == nil {
+		t.Error("half a message does not end the session")
+	}
+	if last() != before {
+		t.Error("the log has what cannot be stepped")
+	}
+	for range 2 {
+		if err := hear(good); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := last() - before; n != 1 {
+		t.Errorf("%d records of one set", n)
+	}
+	if l := r.Patterns(); l.Version != 7 || len(l.Patterns) != 1 || !l.Patterns[0].Here {
+		t.Errorf("listed as %+v", l)
+	}
+	if m := r.upstream.passPatterns(); m == nil || !bytes.Equal(m.Body, good) {
+		t.Error("relays below hear of another set")
+	}
+}
