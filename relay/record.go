@@ -11,7 +11,7 @@ import (
 // Kinds of the relay's WAL records. They are never renumbered.
 const (
 	recStart    uint8 = iota + 1 // the process started, under this node name: no session is open
-	recConfig                    // content of the detectors' configuration
+	recConfig                    // content of the configuration of detectors and windows
 	recOpen                      // an agent opens its units
 	recClose                     // a session ended
 	recBatch                     // a batch with its arrival stamp

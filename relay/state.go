@@ -51,6 +51,7 @@ func (c *core) AppendState(w *pack.Writer) {
 	c.local.append(w)
 	c.pace.append(w)
 	c.appendFlights(w)
+	c.appendWindows(w)
 }
 
 // ReadState replaces the core's state.
@@ -98,7 +99,10 @@ func (c *core) ReadState(r *pack.Reader) error {
 	c.local.read(r)
 	c.pace = readPace(r)
 	c.readFlights(r)
-	return r.Err()
+	if r.Err() != nil || r.Left() == 0 { // logic 5 and earlier knew no windows
+		return r.Err()
+	}
+	return c.readWindows(r)
 }
 
 const (

@@ -242,20 +242,23 @@ func (u *unit) add(s custody.Span, a *stream.Arrival) {
 	u.spans++
 }
 
-// observe shows a batch to the detectors.
+// observe shows a batch to the windows and the detectors.
 func (c *core) observe(u *unit, a *stream.Arrival) {
 	u.stepped += uint64(a.Count)
 	u.urgent = u.urgent || len(a.Sums.Rest) < a.Count || slices.Contains(a.Kind, event.Loss)
 	if c.seen != nil {
 		c.seen(a)
 	}
+	c.windows.Observe(a, max(c.now, a.At))
 	c.engine.Begin(a)
 	var e event.Event
 	for i, kind := range a.Kind {
 		switch kind {
 		case event.Heartbeat:
 			a.Event(i, &e)
-			c.detected(c.engine.Heartbeat(u.id, &e, a.Map.Root(e.Stamp.Hi).Lo), &e)
+			asOf := a.Map.Root(e.Stamp.Hi).Lo
+			c.detected(c.engine.Heartbeat(u.id, &e, asOf), &e)
+			c.heard(u, &e, asOf, max(c.now, a.At))
 			continue
 		case event.Loss:
 			a.Event(i, &e)
