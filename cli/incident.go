@@ -202,14 +202,8 @@ still remembers, from --from on, then each as it is committed.`,
 }
 
 func (e *env) showChange(c *root.Change) error {
-	switch e.output {
-	case outputJSON:
-		return e.line(c)
-	case outputYAML:
-		if _, err := fmt.Fprintln(e.stdout, "---"); err != nil {
-			return err
-		}
-		return e.render(c, table{})
+	if e.output != outputTable {
+		return e.renderNext(c)
 	}
 	text := c.Kind
 	if c.Into != "" {

@@ -66,6 +66,23 @@ func (e *env) render(value any, t table) error {
 	return nil
 }
 
+// renderNext writes one value of a series that has no end: a JSON document a line,
+// or a YAML document.
+func (e *env) renderNext(value any) error {
+	if e.output == outputYAML {
+		if _, err := io.WriteString(e.stdout, "---\n"); err != nil {
+			return err
+		}
+		return e.render(value, table{})
+	}
+	b, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	_, err = e.stdout.Write(append(escapeControls(b), '\n'))
+	return err
+}
+
 func marshalJSON(value any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pando/relay"
+	"pando/stream/aggregate"
 	"pando/transport"
 	"pando/tree/gossip"
 )
@@ -29,6 +30,8 @@ type relayConfig struct {
 	ChildRate Size            `yaml:"child_bytes_per_s"` // of each lane of a child, on average; 0: no limit
 	Gossip    *gossipConfig   `yaml:"gossip"`            // absent: the relay is alone in its region
 	Detectors relay.Detectors `yaml:"detectors"`
+
+	Windows []aggregate.Window `yaml:"windows"`
 }
 
 // doorConfig bounds how fast agents are let in.
@@ -96,7 +99,7 @@ makes it read its configuration and certificates.`,
 func loadRelay(path string, flags *roleFlags) (*relayConfig, relay.Options, error) {
 	opts := relay.DefaultOptions()
 	c := &relayConfig{Common: defaultRoleConfig(transport.RoleRelay), Log: defaultLog(),
-		Weight: opts.Weight, Tick: Duration(opts.TickEvery), Door: defaultDoor(&opts), Detectors: opts.Detectors, Credit: Size(opts.CreditPool)}
+		Weight: opts.Weight, Tick: Duration(opts.TickEvery), Door: defaultDoor(&opts), Detectors: opts.Analysis.Detectors, Credit: Size(opts.CreditPool)}
 	if err := loadYAML(path, c); err != nil {
 		return nil, opts, err
 	}
@@ -114,7 +117,8 @@ func loadRelay(path string, flags *roleFlags) (*relayConfig, relay.Options, erro
 	faults.addresses("parents", c.Parents)
 	opts.Dir, opts.Listen, opts.Advertise, opts.Parents = c.Common.Dir, c.Listen, c.Advertise, c.Parents
 	opts.SegmentBytes, opts.MaxBytes = int64(c.Log.SegmentBytes), int64(c.Log.MaxBytes)
-	opts.Weight, opts.TickEvery, opts.Detectors = c.Weight, time.Duration(c.Tick), c.Detectors
+	opts.Weight, opts.TickEvery = c.Weight, time.Duration(c.Tick)
+	opts.Analysis = relay.Analysis{Detectors: c.Detectors, Windows: c.Windows}
 	c.Door.apply(&opts, faults)
 	opts.Gossip = c.Gossip.options(path, c.Common.Dir, opts.Credentials, faults)
 	opts.CreditPool, opts.ChildBytesPerS = int64(c.Credit), int64(c.ChildRate)
@@ -166,7 +170,7 @@ func runRelay(ctx context.Context, e *env, flags *roleFlags, c *relayConfig, opt
 	if !ok {
 		return err
 	}
-	s.reloader.config, s.reloader.live = c, []string{"detectors", "parents"}
+	s.reloader.config, s.reloader.live = c, []string{"detectors", "windows", "parents"}
 	s.reloader.load = func() (any, func() ([]string, error), error) {
 		next, opts, err := loadRelay(flags.config, flags)
 		return next, func() ([]string, error) { return r.Reconfigure(opts) }, err

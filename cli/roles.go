@@ -10,7 +10,7 @@ import (
 
 // treeCommands are those that need a relay's or a root's code.
 func treeCommands(e *env) []*cobra.Command {
-	return []*cobra.Command{newBench(e), newDemo(e), newGossip(e), newIncident(e), newLedger(e), newPattern(e), newRelay(e), newReplay(e), newRootRole(e), newSeries(e), newSim(e)}
+	return []*cobra.Command{newBench(e), newDemo(e), newGossip(e), newIncident(e), newLedger(e), newPattern(e), newRelay(e), newReplay(e), newRootRole(e), newSeries(e), newSim(e), newWindows(e)}
 }
 
 // configLoaders read and judge a configuration file without running anything.

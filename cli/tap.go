@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"strconv"
 	"sync"
@@ -162,14 +161,8 @@ func (t *tapping) tree(parent context.Context) error {
 // showItem prints one item in the chosen format: a JSON document a line, a
 // YAML document each, or a line for people.
 func (e *env) showItem(it *tap.Item) error {
-	switch e.output {
-	case outputJSON:
-		return e.line(it)
-	case outputYAML:
-		if _, err := io.WriteString(e.stdout, "---\n"); err != nil {
-			return err
-		}
-		return e.render(it, table{})
+	if e.output != outputTable {
+		return e.renderNext(it)
 	}
 	if it.Missed > 0 {
 		fmt.Fprintf(e.stderr, "pando: %d items passed too fast to be shown\n", it.Missed)
@@ -180,16 +173,6 @@ func (e *env) showItem(it *tap.Item) error {
 	}
 	_, err := fmt.Fprintf(e.stdout, "%s  %-5s  %s  %s  %s  %s\n", clockOf(it.Time), word(it), printable(it.Node, false),
 		printable(it.Entity, false), printable(it.Signal, false), printable(text, false))
-	return err
-}
-
-// line writes a value as one line of JSON.
-func (e *env) line(v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = e.stdout.Write(append(escapeControls(b), '\n'))
 	return err
 }
 

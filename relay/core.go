@@ -17,7 +17,7 @@ import (
 )
 
 // logicVersion rises whenever the same records may give other outputs.
-const logicVersion = 5
+const logicVersion = 6
 
 // Bounds of the core.
 const (
@@ -73,6 +73,7 @@ const (
 	outHangUp                       // end the session; the body is the reason
 	outNamed                        // ids of provisional incidents
 	outIncident                     // a change of a provisional incident
+	outWindows                      // results of windows
 )
 
 // core is the relay's deterministic part: custody of units, panes, detectors,
@@ -81,9 +82,11 @@ type core struct {
 	name  string // this relay's node name
 	fetch journal.Fetch
 
-	config   []byte
-	engine   *anomaly.Engine
-	dedup    *dedup.Filter // what the engine says passes through it
+	config []byte
+	analysers
+	marks    *stream.Watermarks // of the units, for windows and patterns
+	beats    map[event.Unit]beats
+	patterns regional
 	units    map[event.Unit]*unit
 	sessions map[uint64]*session
 	up       bool          // the root is connected
@@ -123,9 +126,10 @@ type session struct {
 }
 
 func newCore(name string, fetch journal.Fetch) (*core, error) {
-	c := &core{name: name, fetch: fetch, units: map[event.Unit]*unit{}, sessions: map[uint64]*session{}, pace: newPace()}
+	c := &core{name: name, fetch: fetch, units: map[event.Unit]*unit{}, sessions: map[uint64]*session{}, pace: newPace(), marks: stream.NewWatermarks(), beats: map[event.Unit]beats{}}
+	start := Analysis{Detectors: DefaultDetectors()}
 	var err error
-	if c.engine, c.dedup, err = DefaultDetectors().build(); err != nil {
+	if c.analysers, err = start.build(); err != nil {
 		return nil, err
 	}
 	c.local, err = newProvisional()
@@ -207,6 +211,8 @@ func (c *core) step(kind uint8, body []byte) error {
 		return c.received(body)
 	case recClock:
 		return c.keepClock(body)
+	case recPatterns:
+		return c.patterns.exchange(body)
 	case recGrant:
 		return decodeNumbers(body, &c.pace.granted)
 	}
@@ -265,6 +271,9 @@ func (c *core) tick(body []byte) error {
 		}
 		c.expect(u)
 	}
+	c.remark()
+	c.tellWindows()
+	c.match()
 	if err := c.admit(); err != nil {
 		return err
 	}

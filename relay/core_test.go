@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -384,6 +385,7 @@ func TestForeignUnitIsRefused(t *testing.T) {
 // script drives a bench by a seeded random mix of everything that can happen.
 func script(b *bench, seed uint64, step func()) {
 	rng := rand.New(rand.NewPCG(seed, 1))
+	b.do(recConfig, []byte("windows: [{name: w, window: 100ms, slide: 100ms, lateness: 1s, quantiles: [0.5], distinct: [entity]}]\n"))
 	b.uplink(1)
 	var agents []*fakeAgent
 	for i := range 3 {
@@ -409,7 +411,12 @@ func script(b *bench, seed uint64, step func()) {
 			}
 		case op < 6:
 			l := event.Lane(rng.IntN(2))
-			a.write(b.t, l, 1+rng.IntN(4), rng.IntN(2) == 0)
+			beat := rng.IntN(4)
+			a.writeEvents(b.t, l, 1+rng.IntN(40), rng.IntN(2) == 0, func(i int, e *event.Event) {
+				if i == beat {
+					e.Kind, e.Signal = event.Heartbeat, "readable"
+				}
+			})
 			i := sent[a][l]
 			sent[a][l]++
 			b.send(a, l, i, a.batches[l][i].last)
@@ -456,6 +463,9 @@ func TestRestoredCoreGoesOnAlike(t *testing.T) {
 		})
 		straight := newBench(t)
 		script(straight, seed, func() {})
+		if !slices.ContainsFunc(b.log, func(o journal.Output) bool { return o.Kind == outWindows }) {
+			t.Errorf("seed %d: no window was told", seed)
+		}
 		if got, want := digest(b.log), digest(straight.log); got != want {
 			t.Errorf("seed %d: restored at every step it says %s, straight %s", seed, got, want)
 		}

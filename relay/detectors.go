@@ -2,12 +2,8 @@ package relay
 
 import (
 	"errors"
-	"fmt"
-
-	"github.com/goccy/go-yaml"
 
 	"pando/event"
-	"pando/internal/pack"
 	"pando/stream/anomaly"
 	"pando/stream/dedup"
 )
@@ -26,55 +22,6 @@ func DefaultDetectors() Detectors {
 
 // Validate reports every fault of the configuration at once.
 func (d *Detectors) Validate() error { return errors.Join(d.Config.Validate(), d.Dedup.Validate()) }
-
-// build makes detectors that know nothing.
-func (d Detectors) build() (*anomaly.Engine, *dedup.Filter, error) {
-	engine, err := anomaly.NewEngine(d.Config)
-	if err != nil {
-		return nil, nil, err
-	}
-	filter, err := dedup.New(d.Dedup)
-	return engine, filter, err
-}
-
-// detectorsOf makes detectors from their configuration as the log keeps it. The
-// shell tries it before the log has it: a record that cannot be stepped would
-// keep the relay from ever starting again.
-func detectorsOf(config []byte) (*anomaly.Engine, *dedup.Filter, error) {
-	d := DefaultDetectors()
-	err := yaml.UnmarshalWithOptions(config, &d, yaml.Strict())
-	if err != nil {
-		return nil, nil, fmt.Errorf("detectors' configuration: %w", err)
-	}
-	engine, filter, err := d.build()
-	if err != nil {
-		return nil, nil, fmt.Errorf("detectors' configuration: %w", err)
-	}
-	return engine, filter, nil
-}
-
-func checkDetectors(config []byte) error {
-	_, _, err := detectorsOf(config)
-	return err
-}
-
-func (c *core) configure(body []byte) error {
-	engine, filter, err := detectorsOf(body)
-	if err != nil {
-		return err
-	}
-	if c.config != nil {
-		w := pack.NewWriter()
-		c.engine.Snapshot(w)
-		c.dedup.Snapshot(w)
-		r := pack.NewReader(w.Bytes())
-		if err := errors.Join(engine.Restore(r), filter.Restore(r)); err != nil {
-			return fmt.Errorf("carry detectors over: %w", err)
-		}
-	}
-	c.config, c.engine, c.dedup = body, engine, filter
-	return nil
-}
 
 // detected takes what the detectors said on an event, or at a tick (nil), and
 // reports it but for what is one alarm with something reported before. The

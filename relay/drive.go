@@ -40,7 +40,8 @@ func (c Core) Extent() Extent {
 // Provisional lists the incidents that operators of this relay are shown.
 func (c Core) Provisional() []incident.Summary { return c.local.set.Freeze().Summaries() }
 
-// Config is the detectors' configuration as the log keeps it, or nil.
+// Config is the configuration of detectors and windows as the log keeps it, or
+// nil.
 func (c Core) Config() []byte { return c.config }
 
 // Record is one record for a relay's log.
@@ -53,10 +54,10 @@ type Record struct {
 // StartRecord says that the process started.
 func StartRecord(name string) Record { return Record{Kind: recStart, Body: []byte(name)} }
 
-// ConfigRecord holds the content of the detectors' configuration. It is an
+// ConfigRecord holds the content of an [Analysis] in YAML. It is an
 // error if the core could not use it.
 func ConfigRecord(yaml []byte) (Record, error) {
-	return Record{Kind: recConfig, Body: yaml}, checkDetectors(yaml)
+	return Record{Kind: recConfig, Body: yaml}, checkAnalysis(yaml)
 }
 
 // OpenRecord says that an agent opens its units; open is its [wire.Open].
@@ -106,7 +107,7 @@ func Rank(kind uint8) journal.Rank {
 	switch kind {
 	case recOpen, recBatch:
 		return journal.Data
-	case recVouch, recTick, recClock, recGrant:
+	case recVouch, recTick, recClock, recGrant, recPatterns:
 		return journal.Upkeep
 	case recStart, recConfig:
 		return journal.Last

@@ -37,7 +37,7 @@ type Options struct {
 	Advertise   string   // that children dial; empty: the listener's own
 	Weight      uint32   // share of agents against other relays
 	Parents     []string // transport addresses of roots, or of relays of the next higher tier
-	Detectors   Detectors
+	Analysis    Analysis
 	Gossip      *gossip.Options // of the region's pool; nil: this relay is alone
 	API         string          // address of the API, told to others
 
@@ -75,7 +75,7 @@ func DefaultOptions() Options {
 	t := transport.DefaultOptions()
 	return Options{
 		HandshakeEvery: 5 * time.Millisecond, HandshakeBurst: 200, MaxPending: t.MaxPending, MaxPendingPerHost: t.MaxPendingPerHost,
-		FS: durable.OS(), Network: transport.TCP(), Weight: 1, Detectors: DefaultDetectors(),
+		FS: durable.OS(), Network: transport.TCP(), Weight: 1, Analysis: Analysis{Detectors: DefaultDetectors()},
 		CreditPool: 256 << 20,
 		TickEvery:  100 * time.Millisecond, SegmentBytes: 64 << 20,
 		Wall: func() int64 { return time.Now().UnixNano() }, Logger: slog.New(slog.DiscardHandler),
@@ -122,11 +122,15 @@ func (o *Options) Validate() error {
 	if o.TickEvery < time.Millisecond || o.TickEvery > time.Second {
 		bad("tick: %s is outside 1ms to 1s", o.TickEvery)
 	}
-	if err := o.Detectors.Validate(); err != nil {
+	if err := o.Analysis.Detectors.Validate(); err != nil {
 		bad("detectors: %w", err)
+	}
+	windows := o.Analysis.windows()
+	if err := windows.Validate(); err != nil {
+		faults = append(faults, err)
 	}
 	return errors.Join(faults...)
 }
 
-// detectorsYAML is the configuration as the log keeps it.
-func (o *Options) detectorsYAML() ([]byte, error) { return yaml.Marshal(o.Detectors) }
+// analysisYAML is the configuration as the log keeps it.
+func (o *Options) analysisYAML() ([]byte, error) { return yaml.Marshal(o.Analysis) }

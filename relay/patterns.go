@@ -104,11 +104,16 @@ func (p *regional) wants(a *stream.Arrival, i int) bool {
 	return p.wanted[n]&(asked<<kindBits) != 0
 }
 
-// observe shows the patterns event i of a batch. It cannot have happened after
-// now: one of the far future would wait for as long.
-func (p *regional) observe(a *stream.Arrival, i int, e *event.Event, now int64) {
+// observe shows the patterns event i of a batch, unless none wants it. It cannot
+// have happened after now: one of the far future would wait for as long.
+func (p *regional) observe(a *stream.Arrival, i int, now int64) {
+	if !p.wants(a, i) {
+		return
+	}
+	var e event.Event
+	a.Event(i, &e)
 	iv := a.Interval(i)
-	x := cep.FromEvent(a.Unit, e, clock.Interval{Lo: iv.Lo, Hi: max(iv.Lo, iv.Hi)}, min(a.Points[i], now))
+	x := cep.FromEvent(a.Unit, &e, clock.Interval{Lo: iv.Lo, Hi: max(iv.Lo, iv.Hi)}, min(a.Points[i], now))
 	p.engine.Observe(&x)
 }
 

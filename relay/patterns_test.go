@@ -71,6 +71,7 @@ func (p *patterned) join(name string, id event.WALID) *fakeAgent {
 // say sends one event in a lane; at is seconds since dawn.
 func (p *patterned) say(a *fakeAgent, lane event.Lane, at float64, change func(e *event.Event)) {
 	p.t.Helper()
+	p.now = max(p.now, patternDawn+int64(at*1e9))
 	a.writeEvents(p.t, lane, 1, true, func(_ int, e *event.Event) {
 		stamp := patternDawn - 500e9 + int64(at*1e9)
 		e.Severity, e.Stamp = event.SeverityError, event.Stamp{Lo: stamp, Hi: stamp, Point: stamp}
@@ -96,7 +97,7 @@ func (p *patterned) beat(a *fakeAgent, at float64) {
 }
 
 // upTo lets time come so far.
-func (p *patterned) upTo(at float64) { p.now = patternDawn + int64(at*1e9); p.tick(0) }
+func (p *patterned) upTo(at float64) { p.now = max(p.now, patternDawn+int64(at*1e9)); p.tick(0) }
 
 // matched are the summaries of what patterns found.
 func (p *patterned) matched() (list []string) {
@@ -125,10 +126,11 @@ func TestPatternAcrossLanesAndARestart(t *testing.T) {
 		t.Fatalf("%+v: want a run of each agent's", l.Patterns)
 	}
 	p.restart()
+	p.beat(b, 8)
 	p.beat(a, 12.5)
 	p.upTo(12.5)
 	if got := p.matched(); len(got) > 0 {
-		t.Fatalf("matched %q while an agent has only come to 5 s", got)
+		t.Fatalf("matched %q while an agent has only come to 8 s", got)
 	}
 	p.beat(b, 12.5)
 	p.upTo(12.6)
@@ -204,8 +206,8 @@ func TestEachKindOfALineIsAskedFor(t *testing.T) {
 		e.Kind, e.Stamp = kinds[i], event.Stamp{Lo: stamp, Hi: stamp, Point: stamp}
 		switch e.Kind {
 		case event.Loss:
-			loss := event.NewLoss(event.LossFull, 3, e.Stamp)
-			loss.Seq = e.Seq
+			loss := event.NewLoss("s", "app/x", 0, 3, stamp, stamp)
+			loss.Seq, loss.Criticality = e.Seq, e.Criticality
 			*e = loss
 		case event.Heartbeat:
 			e.Signal = "readable"

@@ -11,7 +11,7 @@ import (
 // Kinds of the relay's WAL records. They are never renumbered.
 const (
 	recStart    uint8 = iota + 1 // the process started, under this node name: no session is open
-	recConfig                    // content of the detectors' configuration
+	recConfig                    // content of the configuration of detectors and windows
 	recOpen                      // an agent opens its units
 	recClose                     // a session ended
 	recBatch                     // a batch with its arrival stamp
@@ -23,6 +23,7 @@ const (
 	recReceived                  // findings, names of incidents and expectations that the root has committed
 	recGrant                     // how many bytes of bulk a second the root lets this relay send
 	recClock                     // an estimate of root time
+	recPatterns                  // the content of the patterns in force at the root
 )
 
 // opening is the body of recOpen.

@@ -40,6 +40,7 @@ type Relay struct {
 	up       *uplink.Uplink
 	upstream *upstream
 	tap      tap.Hub
+	board    board
 	count    *metrics
 
 	reckoned Reckoning // set once, by New
@@ -90,6 +91,9 @@ func New(o Options) (_ *Relay, err error) {
 	if err := r.openJournal(dir); err != nil {
 		return nil, err
 	}
+	if o.Registerer != nil {
+		o.Registerer.MustRegister(windowCollector{r.windowStats}, patternCollector{r.Patterns})
+	}
 	if err := r.listen(); err != nil {
 		return nil, err
 	}
@@ -128,11 +132,11 @@ func (r *Relay) openJournal(dir string) error {
 	if err := r.begin(c); err != nil {
 		return err
 	}
-	config, err := r.opts.detectorsYAML()
+	config, err := r.opts.analysisYAML()
 	if err != nil {
 		return err
 	}
-	if err := checkDetectors(config); err != nil {
+	if err := checkAnalysis(config); err != nil {
 		return err
 	}
 	changed, first := false, false
@@ -145,7 +149,7 @@ func (r *Relay) openJournal(dir string) error {
 		r.reckoned = Reckon(Core{c}, r.clock.Boot(), r.clock.Mono())
 	})
 	if changed {
-		err = r.detect(config, first)
+		err = r.analyse(config, first)
 	}
 	return err
 }

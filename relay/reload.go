@@ -12,22 +12,22 @@ import (
 	"pando/tree/journal"
 )
 
-// Reconfigure puts new detectors, parents' addresses and gossip keys into force
-// while the relay runs. No session ends, and the detectors go on with what
-// they know. The other options are those of [New] for good, and are not looked
+// Reconfigure puts new detectors, windows, parents' addresses and gossip keys into force
+// while the relay runs. No session ends, and detectors and windows go on with
+// what they know. The other options are those of [New] for good, and are not looked
 // at. It returns what it touched. An error means that nothing changed: the options
 // are not valid, or the log takes nothing.
 func (r *Relay) Reconfigure(o Options) (touched []string, err error) {
 	next := r.opts
-	next.Parents, next.Detectors = o.Parents, o.Detectors
+	next.Parents, next.Analysis = o.Parents, o.Analysis
 	if err := next.Validate(); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
-	config, err := next.detectorsYAML()
+	config, err := next.analysisYAML()
 	if err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
-	if err := checkDetectors(config); err != nil {
+	if err := checkAnalysis(config); err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
 	rekeyed := r.pool != nil && o.Gossip != nil && !sameKeys(r.pool.Keys(), o.Gossip.Keys)
@@ -48,7 +48,7 @@ func (r *Relay) Reconfigure(o Options) (touched []string, err error) {
 		r.owing.Lock()
 		r.owed.config = nil
 		r.owing.Unlock()
-		touched = append(touched, "detectors")
+		touched = append(touched, "detectors and windows")
 	}
 	if rekeyed {
 		if err := r.pool.SetKeys(o.Gossip.Keys); err != nil {

@@ -40,7 +40,7 @@ func changed(r *Relay) Options {
 	g := *o.Gossip
 	g.Keys = [][]byte{gossip.NewKey(), g.Keys[0]}
 	o.Gossip, o.Parents = &g, []string{"elsewhere:1"}
-	o.Detectors.Rules = append(slices.Clone(o.Detectors.Rules), anomaly.Rule{Name: "new", Signal: "x", Count: 1, Within: 10 * time.Second, Class: anomaly.Error, Severity: anomaly.Level(event.SeverityError)})
+	o.Analysis.Detectors.Rules = append(slices.Clone(o.Analysis.Detectors.Rules), anomaly.Rule{Name: "new", Signal: "x", Count: 1, Within: 10 * time.Second, Class: anomaly.Error, Severity: anomaly.Level(event.SeverityError)})
 	return o
 }
 
@@ -54,7 +54,7 @@ func TestReconfigureIsAllOrNothing(t *testing.T) {
 		r := reloadable(t)
 		before, o := configOf(r), changed(r)
 		touched, err := r.Reconfigure(o)
-		if err != nil || !slices.Equal(touched, []string{"detectors", "gossip keys"}) {
+		if err != nil || !slices.Equal(touched, []string{"detectors and windows", "gossip keys"}) {
 			t.Fatalf("touched %v, %v", touched, err)
 		}
 		if bytes.Equal(configOf(r), before) || !sameKeys(r.pool.Keys(), o.Gossip.Keys) {
@@ -83,5 +83,5 @@ func TestReconfigureIsAllOrNothing(t *testing.T) {
 	nothing("a log that takes nothing", func(r *Relay, _ *Options) { _ = r.journal.Log().Close() })
 	nothing("a key too short", func(_ *Relay, o *Options) { o.Gossip.Keys[0] = []byte("short") })
 	nothing("a pool that has closed", func(r *Relay, _ *Options) { _ = r.pool.Close() })
-	nothing("a wrong rule", func(_ *Relay, o *Options) { o.Detectors.Rules[len(o.Detectors.Rules)-1].Name = "" })
+	nothing("a wrong rule", func(_ *Relay, o *Options) { o.Analysis.Detectors.Rules[len(o.Analysis.Detectors.Rules)-1].Name = "" })
 }

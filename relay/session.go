@@ -353,7 +353,11 @@ func (r *Relay) deliver(outs []journal.Output) {
 			r.upstream.put(o)
 			continue
 		case ToOperators:
-			over = r.announce(o.Body, lost) || over
+			if o.Kind == outWindows {
+				r.show(o.Body)
+			} else {
+				over = r.announce(o.Body, lost) || over
+			}
 			continue
 		}
 		r.mu.Lock()

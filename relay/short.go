@@ -21,14 +21,15 @@ import (
 //   - a vouch ends its session, and the agent says with the next Open what its
 //     disk holds;
 //   - the end of a session, the loss of the root, its grant and changed
-//     detectors are remembered here, and said as soon as there is room. A
-//     restart says the first two by itself.
+//     detectors, windows and patterns are remembered here, and said as soon as
+//     there is room. A restart says the first two by itself.
 
 // debts are what the core has not been told. They are bounded: no session is
 // let in before they are paid.
 type debts struct {
-	closed []uint64 // sessions that ended
-	config []byte   // or nil
+	closed   []uint64 // sessions that ended
+	config   []byte   // or nil
+	patterns []byte   // or nil
 }
 
 const (
@@ -71,8 +72,14 @@ func (r *Relay) payLocked() error {
 		if _, err := r.journal.AppendAs(journal.Upkeep, recConfig, r.owed.config, false); err != nil {
 			return err
 		}
-		r.log.Info("changed detectors are in force, the log has room again")
+		r.log.Info("changed detectors and windows are in force, the log has room again")
 		r.owed.config = nil
+	}
+	if r.owed.patterns != nil {
+		if _, err := r.journal.Append(recPatterns, r.owed.patterns, false); err != nil {
+			return err
+		}
+		r.owed.patterns = nil
 	}
 	return nil
 }
@@ -91,12 +98,12 @@ func (r *Relay) begin(c *core) error {
 	return nil
 }
 
-// detect puts the detectors' configuration into force, now or, on a full log
+// analyse puts a configuration of detectors and windows into force, now or, on a full log
 // that has one, later.
-func (r *Relay) detect(config []byte, first bool) error {
+func (r *Relay) analyse(config []byte, first bool) error {
 	_, err := r.journal.Append(recConfig, config, false)
 	if errors.Is(err, wal.ErrFull) && !first {
-		r.log.Warn("changed detectors wait: the log is full", "error", err)
+		r.log.Warn("changed detectors and windows wait: the log is full", "error", err)
 		r.owed.config = config
 		return nil
 	}

@@ -269,7 +269,7 @@ func TestFullLogStartsAgain(t *testing.T) {
 			for n := range 5 {
 				f.stop()
 				if n == 2 { // and with other detectors
-					f.opts.Detectors.Hold += time.Second
+					f.opts.Analysis.Detectors.Hold += time.Second
 				}
 				f.start()
 				if f.takesData() {
@@ -287,7 +287,7 @@ func TestFullLogStartsAgain(t *testing.T) {
 			if err := f.pay(); err != nil {
 				t.Error(err)
 			}
-			want, err := f.opts.detectorsYAML()
+			want, err := f.opts.analysisYAML()
 			if err != nil {
 				t.Fatal(err)
 			}

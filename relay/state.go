@@ -51,6 +51,8 @@ func (c *core) AppendState(w *pack.Writer) {
 	c.local.append(w)
 	c.pace.append(w)
 	c.appendFlights(w)
+	c.appendWindows(w)
+	c.patterns.append(w)
 }
 
 // ReadState replaces the core's state.
@@ -98,7 +100,13 @@ func (c *core) ReadState(r *pack.Reader) error {
 	c.local.read(r)
 	c.pace = readPace(r)
 	c.readFlights(r)
-	return r.Err()
+	if r.Err() != nil || r.Left() == 0 { // logic 5 and earlier knew neither windows nor patterns
+		return r.Err()
+	}
+	if err := c.readWindows(r); err != nil {
+		return err
+	}
+	return c.patterns.read(r)
 }
 
 const (

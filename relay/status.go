@@ -220,8 +220,8 @@ func (r *Relay) Units() []UnitState {
 	return list
 }
 
-// API serves the relay's state: /v1/status, /v1/tree, /v1/units, /v1/tap, and as
-// /v1/incidents the provisional ones.
+// API serves the relay's state: /v1/status, /v1/tree, /v1/units, /v1/windows, /v1/patterns,
+// /v1/tap, and as /v1/incidents the provisional ones.
 func (r *Relay) API() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { status.WriteJSON(w, r.Status()) })
@@ -232,6 +232,8 @@ func (r *Relay) API() http.Handler {
 	})
 	mux.HandleFunc("GET /v1/units", func(w http.ResponseWriter, _ *http.Request) { status.WriteJSON(w, map[string]any{"units": r.Units()}) })
 	r.serveIncidents(mux)
+	r.serveWindows(mux)
+	mux.HandleFunc("GET /v1/patterns", func(w http.ResponseWriter, _ *http.Request) { status.WriteJSON(w, r.Patterns()) })
 	mux.Handle("GET /v1/tap", &r.tap)
 	return mux
 }

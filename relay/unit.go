@@ -242,26 +242,33 @@ func (u *unit) add(s custody.Span, a *stream.Arrival) {
 	u.spans++
 }
 
-// observe shows a batch to the detectors.
+// observe shows a batch to the windows, the detectors and the patterns.
 func (c *core) observe(u *unit, a *stream.Arrival) {
 	u.stepped += uint64(a.Count)
 	u.urgent = u.urgent || len(a.Sums.Rest) < a.Count || slices.Contains(a.Kind, event.Loss)
 	if c.seen != nil {
 		c.seen(a)
 	}
+	now := max(c.now, a.At)
+	c.windows.Observe(a, now)
 	c.engine.Begin(a)
+	c.patterns.begin(a)
 	var e event.Event
 	for i, kind := range a.Kind {
 		switch kind {
 		case event.Heartbeat:
 			a.Event(i, &e)
-			c.detected(c.engine.Heartbeat(u.id, &e, a.Map.Root(e.Stamp.Hi).Lo), &e)
+			asOf := a.Map.Root(e.Stamp.Hi).Lo
+			c.detected(c.engine.Heartbeat(u.id, &e, asOf), &e)
+			c.heard(u, &e, asOf, now)
 			continue
 		case event.Loss:
 			a.Event(i, &e)
 			c.engine.Lost(u.id, &e)
+			c.patterns.observe(a, i, now)
 			continue
 		}
+		c.patterns.observe(a, i, now)
 		if !c.up {
 			if peer := a.Peer.At(i); peer != "" {
 				c.local.graph.AddEdge(a.Entity.At(i), peer, min(a.Points[i], c.now)) // no section will tell for now

@@ -75,7 +75,7 @@ func (r *Root) rehome(ctx context.Context) {
 			last = now
 			r.directoryChanged()
 		}
-		if leader, ok := r.link.leader(); ok && leader.Addr != "" {
+		if leader, ok := r.link.leader(); ok && leader.Addr != "" && r.link.connected() {
 			r.mu.Lock()
 			for c := range r.children {
 				if c.peer.Role == transport.RoleRelay {

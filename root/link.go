@@ -138,8 +138,17 @@ func (l *link) leader() (Server, bool) {
 // leads.
 func (l *link) connect(ctx context.Context, leader Server) {
 	dctx, cancel := context.WithTimeout(ctx, linkDial)
+	var watch sync.WaitGroup
+	watch.Go(func() { // a leader whose host is gone answers no dial, and another one may lead by then
+		for pause(dctx, linkPause) {
+			if now, ok := l.leader(); !ok || now != leader {
+				cancel()
+			}
+		}
+	})
 	s, err := transport.Dial(dctx, leader.Addr, transport.Hello{Term: l.nextTerm(), Want: leader.Name}, l.r.topts)
 	cancel()
+	watch.Wait()
 	if err != nil {
 		l.r.log.Debug("the leader is not reachable", "leader", leader.Name, "error", err)
 		return
@@ -191,6 +200,13 @@ func (l *link) receive(ctx context.Context, s *transport.Session) {
 			answer <- m
 		}
 	}
+}
+
+// connected reports whether there is a session to the leader.
+func (l *link) connected() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.session != nil
 }
 
 // tell sends this root's status to the leader; it may be missed.

@@ -44,8 +44,9 @@ type child struct {
 	forwards *lineup
 }
 
-// answer decides on a HELLO: a follower that knows the leader sends relays
-// there.
+// answer decides on a HELLO: a follower sends relays to the leader, as long as it
+// hears of that. Without one it takes them, to serve them when it leads or to
+// pass on what they say.
 func (r *Root) answer(peer transport.Identity, _ transport.Hello) (transport.Welcome, error) {
 	if r.stopping.Load() {
 		return transport.Welcome{}, &transport.Refusal{Code: transport.CodeClosed, Reason: "this root is stopping", Hint: "dial another root"}
@@ -54,7 +55,7 @@ func (r *Root) answer(peer transport.Identity, _ transport.Hello) (transport.Wel
 		if r.barred() {
 			return transport.Welcome{}, &transport.Refusal{Code: transport.CodeRefused, Reason: errDisputed.Error(), Hint: "start the other roots"}
 		}
-		if leader, ok := r.link.leader(); ok {
+		if leader, ok := r.link.leader(); ok && r.link.connected() {
 			return transport.Welcome{Redirect: leader.Addr}, nil
 		}
 	}

@@ -60,7 +60,7 @@ func (t *tree) plantRelay(region, name, listen string, parents []string, pool go
 	}
 	o := relay.DefaultOptions()
 	o.Dir, o.Credentials, o.Network, o.Listen, o.Parents = t.path("relay", name), g.creds, t.network(name), listen, parents
-	o.Detectors.Config, o.Gossip, o.API = t.profile.detectors(), &pool, g.server.APIAddr().String()
+	o.Analysis.Detectors.Config, o.Gossip, o.API = t.profile.detectors(), &pool, g.server.APIAddr().String()
 	o.SegmentBytes, o.Logger, o.Registerer = segmentBytes, t.log, g.reg
 	r, err := relay.New(o)
 	if err != nil {

@@ -46,11 +46,19 @@ func newWorkload(series, n int) *workload {
 	return x
 }
 
-// event puts the i-th into e, as a decoder uses an event's memory again.
-func (x *workload) event(i int, e *event.Event) {
-	i &= len(x.series) - 1
-	s := &x.names[x.series[i]]
-	e.Entity, e.Signal, e.Value = s.Entity, s.Signal, x.values[i]
+// batches are the events in batches, as a relay has them.
+func (x *workload) batches() (list []*stream.Arrival) {
+	const size = 1024
+	events := make([]event.Event, 0, size)
+	for i, n := range x.series {
+		s := &x.names[n]
+		events = append(events, event.Event{Kind: event.Metric, Entity: s.Entity, Signal: s.Signal, Value: x.values[i]})
+		if len(events) == size {
+			list = append(list, arrivalOf(bulk, events, nil))
+			events = events[:0]
+		}
+	}
+	return list
 }
 
 // BenchmarkEngine aggregates a million events a second of event time, and
@@ -75,30 +83,33 @@ func BenchmarkEngine(b *testing.B) {
 
 func benchmark(b *testing.B, def Window, series int) {
 	def.Name, def.Length, def.Lateness, def.MaxGroups = "w", time.Second, time.Second, series
-	work := newWorkload(series, 1<<18)
-	ev := event.Event{Kind: event.Metric}
+	batches := newWorkload(series, 1<<18).batches()
 	before := heap()
 	e, err := New(Config{Windows: []Window{def}}, DefaultLimits())
 	if err != nil {
 		b.Fatal(err)
 	}
 	marks := stream.NewWatermarks()
-	point, i, results := dawn, 0, 0
+	point, i, events, results := dawn, 0, 0, 0
 	b.ReportAllocs()
 	for b.Loop() {
-		work.event(i, &ev)
-		e.Observe(bulk, &ev, point)
-		point += 1000
-		if i++; i%100_000 == 0 {
+		a := batches[i%len(batches)]
+		for j := range a.Points {
+			a.Points[j] = point + int64(j)*1000
+		}
+		e.Observe(a, math.MaxInt64)
+		point += int64(a.Count) * 1000
+		events += a.Count
+		if i++; i%100 == 0 {
 			marks.Set(bulk, point)
 			results += len(e.Advance(marks))
 		}
 	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
 	b.ReportMetric(float64(heap()-before)/float64(series), "bytes/series")
-	b.ReportMetric(float64(results)/float64(b.N), "results/event")
+	b.ReportMetric(float64(results)/float64(events), "results/event")
 	runtime.KeepAlive(e)
-	runtime.KeepAlive(work)
+	runtime.KeepAlive(batches)
 }
 
 // heap is what lives on it.

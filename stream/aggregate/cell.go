@@ -11,9 +11,9 @@ import (
 	"pando/stream/sketch"
 )
 
-// weightBytes is the unit in which memory is counted: a bucket of a sketch takes
+// WeightBytes is the unit in which memory is counted: a bucket of a sketch takes
 // that much with what it has in reserve.
-const weightBytes = 64
+const WeightBytes = 64
 
 // cell is what one group's events of one slice add up to. What is counted in it
 // is a function of the events alone, but for [Top] beyond what it keeps.
@@ -64,17 +64,17 @@ func (c *cell) reset() {
 	}
 }
 
-// add takes an event in, but for its details, and reports whether its value is
-// summed.
-func (c *cell) add(e *event.Event) bool {
+// add takes an event of a value in, but for its details, and reports whether the
+// value is summed.
+func (c *cell) add(value float64) bool {
 	c.count++
-	v, ok := exact.FromFloat(e.Value)
+	v, ok := exact.FromFloat(value)
 	if !ok {
 		c.unsummed++
 		return false
 	}
 	c.sum = c.sum.Add(v)
-	value := e.Value + 0 // of the two zeros the positive one
+	value += 0 // of the two zeros the positive one
 	if value < c.min {
 		c.min = value
 	}
@@ -84,32 +84,33 @@ func (c *cell) add(e *event.Event) bool {
 	return true
 }
 
-// add takes an event in, and returns by how much heavier that made the details.
-func (d *details) add(def *Window, e *event.Event, summed bool) int {
+// add takes event i of a batch in, and returns by how much heavier that made the
+// details.
+func (d *details) add(def *Window, b *event.Columns, i int, summed bool) int {
 	grown := 0
 	if d.sketched && summed {
 		before := d.sketch.Buckets()
-		d.sketch.Add(e.Value)
+		d.sketch.Add(b.Value[i])
 		grown += d.sketch.Buckets() - before
 	}
-	for i, f := range def.Distinct {
-		if v := f.value(e); v != "" {
-			before := d.distinct[i].weight()
-			d.distinct[i].Add(v)
-			grown += d.distinct[i].weight() - before
+	for k, f := range def.Distinct {
+		if v := f.value(b, i); v != "" {
+			before := d.distinct[k].weight()
+			d.distinct[k].Add(v)
+			grown += d.distinct[k].weight() - before
 		}
 	}
-	for i, t := range def.Top {
-		if v := t.Of.value(e); v != "" {
-			before := d.top[i].weight()
-			d.top[i].Add(v)
-			grown += d.top[i].weight() - before
+	for k, t := range def.Top {
+		if v := t.Of.value(b, i); v != "" {
+			before := d.top[k].weight()
+			d.top[k].Add(v)
+			grown += d.top[k].weight() - before
 		}
 	}
 	return grown
 }
 
-// weight is what the details take of memory, in units of weightBytes. It
+// weight is what the details take of memory, in units of WeightBytes. It
 // follows from the state, not from how it came to be.
 func (c *cell) weight() int {
 	if c.details == nil {

@@ -25,7 +25,7 @@ func busy() *Engine {
 	events, points := traffic(rand.New(rand.NewPCG(1, 1)), 300)
 	marks := stream.NewWatermarks()
 	for i := range events {
-		e.Observe(bulk, &events[i], points[i])
+		observe(e, bulk, events[i], points[i])
 		if i%100 == 50 {
 			marks.Set(bulk, dawn+int64(i)*second/100)
 			e.Advance(marks)
@@ -50,7 +50,7 @@ func FuzzRestore(f *testing.F) {
 		}
 		marks := stream.NewWatermarks()
 		for i := range int64(4) {
-			e.Observe(bulk, &event.Event{Entity: "app/1", Signal: "http.500", Value: 1}, dawn+i*second)
+			observe(e, bulk, event.Event{Entity: "app/1", Signal: "http.500", Value: 1}, dawn+i*second)
 			marks.Set(bulk, dawn+i*second*10)
 			e.Advance(marks)
 		}

@@ -183,25 +183,26 @@ func (f Field) known() bool {
 	return len(f) > len(attrPrefix) && len(f) <= len(attrPrefix)+event.MaxName && strings.HasPrefix(string(f), attrPrefix)
 }
 
-// value is what an event has in the field; empty is nothing. That of trace is
-// its 16 bytes.
-func (f Field) value(e *event.Event) string {
+// value is what event i of a batch has in the field; empty is nothing. That of
+// trace is its 16 bytes.
+func (f Field) value(b *event.Columns, i int) string {
 	switch f {
 	case "entity":
-		return e.Entity
+		return b.Entity.At(i)
 	case "signal":
-		return e.Signal
+		return b.Signal.At(i)
 	case "peer":
-		return e.Peer
+		return b.Peer.At(i)
 	case "trace":
-		if e.TraceID == ([16]byte{}) {
+		if len(b.TraceID) == 0 || b.TraceID[i] == ([16]byte{}) {
 			return ""
 		}
-		return string(e.TraceID[:])
+		return string(b.TraceID[i][:])
 	}
-	for i := range e.Attrs {
-		if a := &e.Attrs[i]; a.Key == string(f[len(attrPrefix):]) {
-			return a.Value
+	attrs := b.Attrs(i)
+	for j := range attrs {
+		if attrs[j].Key == string(f[len(attrPrefix):]) {
+			return attrs[j].Value
 		}
 	}
 	return ""

@@ -186,12 +186,12 @@ func tau(x float64) float64 {
 	}
 }
 
-// weight is what it takes of memory, in units of weightBytes.
+// weight is what it takes of memory, in units of WeightBytes.
 func (d *Distinct) weight() int {
 	if d.dense != nil {
-		return registers / weightBytes
+		return registers / WeightBytes
 	}
-	return len(d.codes) * 8 / weightBytes
+	return len(d.codes) * 8 / WeightBytes
 }
 
 func (d *Distinct) reset() { *d = Distinct{codes: d.codes[:0]} }

@@ -56,13 +56,8 @@ func (l Limits) validate() error {
 	return nil
 }
 
-// Bounds of the lookup cache: the lines in a map, 16 MB with their names, and
-// those that are found before it.
-const (
-	maxLines  = 1 << 17
-	minRecent = 16
-	maxRecent = 1 << 16
-)
+// maxLines bounds the lookup cache, 16 MB with the names.
+const maxLines = 1 << 17
 
 // Engine is the state of all windows. It is a pure state machine: no method
 // reads a clock, and the order of calls decides everything. Not safe for
@@ -77,8 +72,8 @@ type Engine struct {
 	weight  int   // of all cells
 
 	// Accelerators; no outcome depends on them, and no snapshot holds them.
-	lines  map[stream.Series][]target
-	recent []recentLine
+	lines   map[stream.Series][]target
+	arrived [][]target // of the lines of the batch that is observed; nil until looked up
 }
 
 // target is a window that reads a series: one of what an event of it looks up.
@@ -89,12 +84,6 @@ type target struct {
 	group  *group // of the series; nil before the first event, and while it is Other
 	cell   *cell  // of group, nil before the first
 	from   int64  // the root time at which the cell's slice begins
-}
-
-// recentLine has targets that are not nil once it is used.
-type recentLine struct {
-	series  stream.Series
-	targets []target
 }
 
 // New returns an engine without any events.
@@ -109,46 +98,54 @@ func New(cfg Config, limits Limits) (*Engine, error) {
 	for _, def := range cfg.Windows {
 		e.windows = append(e.windows, newWindow(def.filled()))
 	}
-	e.forgetLines()
+	e.lines = make(map[stream.Series][]target)
 	return e, nil
-}
-
-func (e *Engine) forgetLines() {
-	e.lines, e.recent = make(map[stream.Series][]target), make([]recentLine, minRecent)
 }
 
 // maxTime keeps times so far from the ends of their range that they can be
 // added to.
 const maxTime = math.MaxInt64 / 2
 
-// Observe takes in one valid event of a unit. Point is its best single time in
-// root time, not after its arrival: an event of the far future would keep a
-// slice open until then. Heartbeats and losses are nothing to aggregate. The
-// engine keeps nothing of the event but its names.
-func (e *Engine) Observe(unit event.Unit, ev *event.Event, point int64) {
-	if ev.Kind == event.Heartbeat || ev.Kind == event.Loss {
+// Observe takes in the events of a batch, at the root time that has come by now:
+// an event does not happen after it arrives, and one of the far future would
+// keep a slice open until then. Heartbeats and losses are nothing to aggregate.
+// The engine keeps nothing of the batch but names.
+func (e *Engine) Observe(a *stream.Arrival, now int64) {
+	if len(e.windows) == 0 || len(a.Sums.Rest) == a.Count {
 		return
 	}
-	point = min(max(point, -maxTime), maxTime)
-	if !e.started {
-		e.start(point)
+	e.arrived = append(e.arrived[:0], make([][]target, len(a.Sums.Lines))...)
+	for i, n := range a.Sums.LineOf {
+		if kind := a.Kind[i]; kind == event.Heartbeat || kind == event.Loss {
+			continue
+		}
+		if e.arrived[n] == nil {
+			e.arrived[n] = e.line(a.Sums.Lines[n].Series())
+		}
+		point := min(max(min(a.Points[i], now), -maxTime), maxTime)
+		if !e.started {
+			e.start(point)
+		}
+		e.latest = max(e.latest, point)
+		e.add(a, i, e.arrived[n], point)
 	}
-	e.latest = max(e.latest, point)
-	series := stream.Series{Entity: ev.Entity, Signal: ev.Signal}
-	targets := e.line(series)
-	for i := range targets {
-		t := &targets[i]
+}
+
+// add takes event i of a batch in where its targets are.
+func (e *Engine) add(a *stream.Arrival, i int, targets []target, point int64) {
+	for j := range targets {
+		t := &targets[j]
 		w := t.window
-		if w.lanes>>unit.Lane&1 == 0 {
+		if w.lanes>>a.Unit.Lane&1 == 0 {
 			continue
 		}
 		c := t.cell
 		if c == nil || uint64(point-t.from) >= uint64(w.slide) || t.from < w.closed {
-			if c = e.place(t, series, point); c == nil {
+			if c = e.place(t, a.Sums.Lines[a.Sums.LineOf[i]].Series(), point); c == nil {
 				continue
 			}
 		}
-		summed := c.add(ev)
+		summed := c.add(a.Value[i])
 		if c.details == nil {
 			continue
 		}
@@ -156,7 +153,7 @@ func (e *Engine) Observe(unit event.Unit, ev *event.Event, point int64) {
 			w.stats.Undetailed++
 			continue
 		}
-		e.weight += c.details.add(&w.def, ev, summed)
+		e.weight += c.details.add(&w.def, &a.Columns, i, summed)
 	}
 }
 
@@ -168,30 +165,22 @@ func (e *Engine) start(at int64) {
 	}
 }
 
-// line finds or makes the targets of a series.
+// line finds or makes the targets of a series; the result is not nil.
 func (e *Engine) line(s stream.Series) []target {
-	slot := &e.recent[s.Spread(len(e.recent))]
-	if slot.targets != nil && slot.series == s {
-		return slot.targets
-	}
 	targets, known := e.lines[s]
-	if !known {
-		if len(e.lines) >= maxLines {
-			e.forgetLines()
-		}
-		targets = []target{}
-		for _, w := range e.windows {
-			if stream.Match(w.def.Entity, s.Entity) && stream.Match(w.def.Signal, s.Signal) {
-				targets = append(targets, target{window: w})
-			}
-		}
-		e.lines[s] = targets
-		if n := len(e.recent); len(e.lines) > n/2 && n < maxRecent {
-			e.recent = make([]recentLine, 2*n)
-		}
-		slot = &e.recent[s.Spread(len(e.recent))]
+	if known {
+		return targets
 	}
-	slot.series, slot.targets = s, targets
+	if len(e.lines) >= maxLines {
+		clear(e.lines)
+	}
+	targets = []target{}
+	for _, w := range e.windows {
+		if stream.Match(w.def.Entity, s.Entity) && stream.Match(w.def.Signal, s.Signal) {
+			targets = append(targets, target{window: w})
+		}
+	}
+	e.lines[s] = targets
 	return targets
 }
 
@@ -320,7 +309,7 @@ type Stats struct {
 	Groups  int    // with events in a slice that is kept
 	Slices  int    // open or kept
 	Cells   int    // of groups in slices
-	Weight  int    // of their sketches and counts, in units of 64 bytes
+	Weight  int    // of their sketches and counts, in units of [WeightBytes]
 	Mark    int64  // the watermark, root time; math.MinInt64 before the first
 	Late    uint64 // events that changed a result already told
 	Expired uint64 // events that came too late for at least one result
@@ -331,6 +320,9 @@ type Stats struct {
 	// want of room.
 	Undetailed uint64
 }
+
+// Marked reports whether there is a watermark.
+func (s *Stats) Marked() bool { return s.Mark != math.MinInt64 }
 
 // Stats lists the windows in the order of the configuration.
 func (e *Engine) Stats() []Stats {

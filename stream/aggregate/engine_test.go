@@ -45,7 +45,7 @@ var bulk = unit("eu/a", event.Bulk)
 
 func (s *stage) say(series string, value float64, at int64) {
 	entity, signal, _ := strings.Cut(series, " ")
-	s.engine.Observe(bulk, &event.Event{Kind: event.Metric, Entity: entity, Signal: signal, Value: value}, dawn+at)
+	observe(s.engine, bulk, event.Event{Kind: event.Metric, Entity: entity, Signal: signal, Value: value}, dawn+at)
 }
 
 // advance brings the one unit to a time.
@@ -170,10 +170,10 @@ func TestGroupsAndFields(t *testing.T) {
 			e.TraceID[3] = byte(i / 2)
 			e.Attrs = []event.Attr{{Key: "user.id", Value: fmt.Sprint(i % 4)}}
 		}
-		s.engine.Observe(bulk, &e, dawn)
+		observe(s.engine, bulk, e, dawn)
 	}
-	s.engine.Observe(unit("eu/a", event.Critical), &event.Event{Entity: "job", Signal: "abend.S0C7", Value: 1}, dawn)
-	s.engine.Observe(bulk, &event.Event{Kind: event.Heartbeat, Source: "console", Entity: "web/0", Signal: "http.x"}, dawn)
+	observe(s.engine, unit("eu/a", event.Critical), event.Event{Entity: "job", Signal: "abend.S0C7", Value: 1}, dawn)
+	observe(s.engine, bulk, event.Event{Kind: event.Heartbeat, Source: "console", Entity: "web/0", Signal: "http.x"}, dawn)
 	s.marks.Set(unit("eu/a", event.Critical), dawn+2*second)
 	s.advance(second)
 	s.expect(`entity/1 [0s,1s) "web/0": 5 sum 20 from 0 to 8, 3 signal, 2 attr:user.id, 3 trace`,
@@ -280,7 +280,7 @@ func TestLimitsFoldButLoseNothing(t *testing.T) {
 			for i := range events {
 				e := events[i]
 				e.Entity = fmt.Sprintf("%d/%s", r.IntN(1+round), e.Entity)
-				s.engine.Observe(bulk, &e, points[i]+int64(round)*10*second)
+				observe(s.engine, bulk, e, points[i]+int64(round)*10*second)
 			}
 			if st := s.engine.Stats()[0]; !x.check(st) {
 				t.Fatalf("%s: %+v", name, st)
@@ -313,13 +313,13 @@ func TestTooManySlicesAreRefused(t *testing.T) {
 	if st := s.engine.Stats()[0]; st.Refused != 10 || st.Slices != MaxSlices {
 		t.Errorf("stats %+v", st)
 	}
-	s.engine.Observe(bulk, &event.Event{Entity: "a", Signal: "x"}, math.MaxInt64)
-	s.engine.Observe(bulk, &event.Event{Entity: "a", Signal: "x"}, math.MinInt64)
+	observe(s.engine, bulk, event.Event{Entity: "a", Signal: "x"}, math.MaxInt64)
+	observe(s.engine, bulk, event.Event{Entity: "a", Signal: "x"}, math.MinInt64)
 	s.marks.Set(bulk, math.MaxInt64)
 	if told := s.engine.Advance(s.marks); len(told) != MaxSlices || told[0].Start != dawn {
 		t.Errorf("%d results", len(told))
 	}
-	s.engine.Observe(bulk, &event.Event{Entity: "a", Signal: "x"}, math.MinInt64)
+	observe(s.engine, bulk, event.Event{Entity: "a", Signal: "x"}, math.MinInt64)
 	if st := s.engine.Stats()[0]; st.Expired != 1 || st.Slices != 0 {
 		t.Errorf("stats %+v", st)
 	}

@@ -125,7 +125,7 @@ func TestAgainstNaive(t *testing.T) {
 		}
 		at := dawn
 		for i := range events {
-			e.Observe(bulk, &events[i], points[i])
+			observe(e, bulk, events[i], points[i])
 			if r.IntN(20) == 0 {
 				at += r.Int64N(second)
 				marks.Set(bulk, at)
@@ -192,7 +192,7 @@ func TestAnyOrderGivesEqualBytes(t *testing.T) {
 					AppendResult(w, &tell[i])
 				}
 				for _, i := range list {
-					e.Observe(bulk, &events[50*part+i], points[50*part+i])
+					observe(e, bulk, events[50*part+i], points[50*part+i])
 				}
 				marks.Set(bulk, dawn+int64(part)*second)
 			}
@@ -219,7 +219,7 @@ func TestGolden(t *testing.T) {
 	marks := stream.NewWatermarks()
 	var out bytes.Buffer
 	for i := range events {
-		e.Observe(bulk, &events[i], points[i])
+		observe(e, bulk, events[i], points[i])
 		if i%50 != 49 {
 			continue
 		}

@@ -81,11 +81,10 @@ func (s *Stats) counters() []*uint64 {
 // whose shape is the same; the others begin anew, with a partial window. After
 // an error the engine is as before.
 func (e *Engine) Restore(r *pack.Reader) error {
-	fresh := &Engine{limits: e.limits}
+	fresh := &Engine{limits: e.limits, lines: make(map[stream.Series][]target)}
 	for _, w := range e.windows {
 		fresh.windows = append(fresh.windows, newWindow(w.def))
 	}
-	fresh.forgetLines()
 	readVersion(r, "snapshot version", snapshotVersion)
 	fresh.started, fresh.began, fresh.latest = r.Bool("started"), readTime(r, "began"), r.Int("latest")
 	if r.Err() == nil && fresh.latest > maxTime {

@@ -134,9 +134,9 @@ func (t *Top) sorted() []Entry {
 	return list
 }
 
-// weight is what it takes of memory, in units of weightBytes: names are
+// weight is what it takes of memory, in units of WeightBytes: names are
 // as long as they may be.
-func (t *Top) weight() int { return len(t.counts) * (maxTopName + 64) / weightBytes }
+func (t *Top) weight() int { return len(t.counts) * (maxTopName + 64) / WeightBytes }
 
 func (t *Top) reset() {
 	clear(t.counts)

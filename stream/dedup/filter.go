@@ -31,6 +31,7 @@ import (
 	"pando/event"
 	"pando/event/clock"
 	"pando/stream/anomaly"
+	"pando/stream/cep"
 )
 
 const (
@@ -139,7 +140,7 @@ func (f *Filter) pass(out []anomaly.Finding, x *anomaly.Finding, e *event.Event)
 	if a := f.byID[x.ID]; a != nil {
 		return append(out, a.revised(x, f.now))
 	}
-	if !f.cfg.Enabled || x.Revision > 1 || x.Detector == anomaly.DetectorSilence {
+	if !f.cfg.Enabled || x.Revision > 1 || alone(x) {
 		return append(out, *x)
 	}
 	identity, ok := f.cfg.identity(x, e)
@@ -156,6 +157,13 @@ func (f *Filter) pass(out []anomaly.Finding, x *anomaly.Finding, e *event.Event)
 		f.counts.Full++
 	}
 	return f.say(out, x, identity, path)
+}
+
+// alone reports whether a finding is an alarm of its own in any case: a silence
+// is of one source, and what tells the matches of a pattern apart, its key, is no
+// field of a finding.
+func alone(x *anomaly.Finding) bool {
+	return x.Detector == anomaly.DetectorSilence || x.Detector == cep.DetectorPattern
 }
 
 func pathOf(x *anomaly.Finding, e *event.Event) (p Path) {

@@ -32,6 +32,34 @@ func (u *Uplink) failed(addr string, err error) {
 	}
 }
 
+// errSentBack says that a parent sends its children to one that was just lost: it
+// does not know yet, as the followers of a leader whose host is gone.
+var errSentBack = errors.New("sent to a parent that does not answer")
+
+// sentBackPause is the longest pause before those that do not know yet are asked
+// again: they notice by the same timeouts.
+const sentBackPause = 250 * time.Millisecond
+
+// ended takes note of the end of a session to a parent. One that fell silent is
+// likely to answer no dial either.
+func (u *Uplink) ended(s *transport.Session) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if _, known := u.since[s.Peer().Node()]; known {
+		u.since[s.Peer().Node()] = time.Now()
+	}
+	if errors.Is(s.Err(), transport.ErrPeerSilent) {
+		put(u.down, s.RemoteAddr().String(), time.Now().Add(penalty))
+	}
+}
+
+// isDown reports whether an address failed a moment ago.
+func (u *Uplink) isDown(addr string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return time.Now().Before(u.down[addr])
+}
+
 func put(m map[string]time.Time, addr string, until time.Time) {
 	if len(m) >= maxNodes {
 		clear(m)

@@ -171,6 +171,9 @@ func (u *Uplink) Run(ctx context.Context) error {
 			var err error
 			if s, err = u.connect(ctx); err != nil {
 				pause := u.rest() + u.backoff.Next()
+				if errors.Is(err, errSentBack) {
+					pause = min(pause, sentBackPause)
+				}
 				u.opts.Logger.Warn("no parent", "error", err, "retry_in", pause)
 				sleep(ctx, pause)
 				continue
@@ -207,11 +210,7 @@ func (u *Uplink) serve(ctx context.Context, s *transport.Session, patterns *tran
 	u.current = nil
 	u.mu.Unlock()
 	if ctx.Err() == nil {
-		u.mu.Lock()
-		if _, known := u.since[s.Peer().Node()]; known {
-			u.since[s.Peer().Node()] = time.Now()
-		}
-		u.mu.Unlock()
+		u.ended(s)
 		u.opts.Logger.Warn("parent lost", "parent", s.Peer().Node(), "error", s.Err())
 	}
 }
@@ -292,18 +291,26 @@ func (u *Uplink) connect(ctx context.Context) (*transport.Session, error) {
 	if len(addresses) == 0 {
 		return nil, errBusy
 	}
+	sentBack := false
 	for _, addr := range addresses {
+		if sentBack && u.isDown(addr) {
+			continue // another one lives, and says soon who the parent is now
+		}
 		s, err := u.dial(ctx, addr)
 		if err == nil {
 			return s, nil
 		}
 		errs = append(errs, err)
+		sentBack = sentBack || errors.Is(err, errSentBack)
 		if ctx.Err() != nil {
 			break
 		}
 	}
 	return nil, errors.Join(errs...)
 }
+
+// addresses are those to dial, the best first; seeds that failed a moment ago
+// come last.
 
 func (u *Uplink) addresses() []string {
 	var relays []placement.Relay
@@ -325,17 +332,25 @@ func (u *Uplink) addresses() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := time.Now()
+	var failed []string
 	for _, s := range seeds {
-		if !slices.Contains(list, s) && !now.Before(u.resting[s]) {
+		switch {
+		case slices.Contains(list, s) || now.Before(u.resting[s]):
+		case now.Before(u.down[s]):
+			failed = append(failed, s)
+		default:
 			list = append(list, s)
 		}
 	}
-	return list
+	return append(list, failed...)
 }
 
 // dial opens a session, following redirects.
 func (u *Uplink) dial(ctx context.Context, addr string) (*transport.Session, error) {
-	for range maxRedirects {
+	for hop := range maxRedirects {
+		if hop > 0 && u.isDown(addr) {
+			return nil, fmt.Errorf("dial %s: %w", addr, errSentBack)
+		}
 		dctx, cancel := context.WithTimeout(ctx, dialTimeout)
 		s, err := transport.Dial(dctx, addr, transport.Hello{Term: u.NextTerm(), Body: u.opts.Body}, u.opts.Transport)
 		cancel()

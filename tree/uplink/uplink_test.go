@@ -85,12 +85,13 @@ type grove struct {
 	said    chan string // what they say of patterns to who serves
 }
 
-func newGrove(t *testing.T, names ...string) *grove {
+// certificates returns a function that issues certificates of one CA.
+func certificates(t *testing.T) func(transport.Role, string) *transport.Credentials {
 	dir := t.TempDir()
 	if err := ca.Init(filepath.Join(dir, "ca"), "test", time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	creds := func(role transport.Role, name string) *transport.Credentials {
+	return func(role transport.Role, name string) *transport.Credentials {
 		f := transport.Files{CA: filepath.Join(dir, "ca", ca.CertFile), Cert: filepath.Join(dir, name+".pem"), Key: filepath.Join(dir, name+"-key.pem")}
 		cert, key, err := ca.Issue(filepath.Join(dir, "ca"), transport.Identity{Domain: "test", Role: role, Region: "eu", Name: name}, nil, time.Hour)
 		if err != nil {
@@ -105,6 +106,10 @@ func newGrove(t *testing.T, names ...string) *grove {
 		}
 		return c
 	}
+}
+
+func newGrove(t *testing.T, names ...string) *grove {
+	creds := certificates(t)
 	g := &grove{t: t, parents: map[string]*parent{}, served: make(chan string, 100), said: make(chan string, 100)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
