@@ -59,18 +59,21 @@ func (b *rootBench) configure(i, expect int, servers ...int) string {
 	return b.path(at.name + ".yaml")
 }
 
-// process is a root at work.
+// process is a node at work.
 type process struct {
 	stop func() int // ends it and returns the exit code
 	code chan int
 	diag *lines
 }
 
-func (b *rootBench) start(config string) *process {
+func (b *rootBench) start(config string) *process { return b.role("root", config) }
+
+// role starts a node.
+func (b *bench) role(role, config string) *process {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.t.Context()))
 	p := &process{code: make(chan int, 1), diag: &lines{}}
 	go func() {
-		p.code <- Run(ctx, []string{"root", "--config", config}, strings.NewReader(""), io.Discard, p.diag)
+		p.code <- Run(ctx, []string{role, "--config", config}, strings.NewReader(""), io.Discard, p.diag)
 	}()
 	p.stop = func() int {
 		cancel()
