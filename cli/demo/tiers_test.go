@@ -19,7 +19,10 @@ import (
 
 	"pando/agent/input"
 	"pando/internal/exact"
+	"pando/internal/pack"
 	"pando/relay"
+	"pando/root"
+	"pando/stream/cep/pattern"
 	"pando/transport"
 	"pando/tree/gossip"
 )
@@ -184,6 +187,41 @@ func (w *wood) settled() {
 	}
 }
 
+// patterned puts a set of one pattern in force, and waits until every relay that
+// is up has it, whatever parent it came to.
+func (w *wood) patterned(name string) {
+	w.Helper()
+	set, err := pattern.Compile(&pattern.File{Patterns: []pattern.Pattern{{Name: name, Key: []string{"entity"}, Within: time.Minute,
+		Steps: []pattern.Step{{Name: "never", When: `signal == "never"`}}}}})
+	if err != nil {
+		w.Fatal(err)
+	}
+	body := pack.NewWriter()
+	set.Append(body)
+	var applied root.AppliedPatterns
+	err = w.await(w.ctx, "patterns are in force at the roots", killTree, func() error {
+		leader, err := w.leader()
+		if err == nil {
+			applied, err = leader.ApplyPatterns(w.ctx, body.Bytes(), false)
+		}
+		return err
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	err = w.await(w.ctx, "relays have the patterns", killTree, func() error {
+		for _, r := range slices.Concat(w.uppers, w.relays) {
+			if l := r.Patterns(); l.Version != applied.Version || l.Patterns[0].Name != name || !l.Patterns[0].Here {
+				return fmt.Errorf("%s has version %d, in force is %d", r.Name(), l.Version, applied.Version)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
 // Relays of the second tier are killed and restarted, the leading root is, and
 // one relay of the second tier for good, while agents two tiers below write:
 // each line is settled once.
@@ -208,7 +246,12 @@ func TestEveryLineCountsOnceThroughTwoTiers(t *testing.T) {
 		}
 		old := w.uppers[first]
 		other := w.uppers[1-first]
-		meanwhile(func() { w.kill(old.Name()) })
+		w.patterned("before")
+		meanwhile(func() {
+			w.kill(old.Name())
+			w.uppers = []*relay.Relay{other}
+		})
+		w.patterned("between") // also to the relay whose parent was its standby
 		if now := w.relays[0].Status().Parent; now != other.Name() {
 			t.Errorf("%s was killed, its child is below %q", old.Name(), now)
 		}
@@ -243,5 +286,6 @@ func TestEveryLineCountsOnceThroughTwoTiers(t *testing.T) {
 		if now := w.relays[0].Status().Parent; now != old.Name() {
 			t.Errorf("%s is left alone, the child is below %q", old.Name(), now)
 		}
+		w.patterned("after")
 	})
 }
