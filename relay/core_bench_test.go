@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"pando/event"
 	"pando/event/clock"
+	"pando/stream/cep/pattern"
 	"pando/tree/custody"
 	"pando/tree/journal"
 	"pando/tree/wire"
@@ -15,7 +17,25 @@ import (
 
 // BenchmarkStep steps batches of 1024 metric-like events of one agent through
 // a core: custody, chain, decoding, panes, detectors, sections.
-func BenchmarkStep(b *testing.B) {
+func BenchmarkStep(b *testing.B) { benchmarkStep(b, nil) }
+
+// BenchmarkStepPatterns does the same with 32 patterns: none of them wants any of
+// the events, or one of them wants each event and waits for the watermark, which
+// is the worst case.
+func BenchmarkStepPatterns(b *testing.B) {
+	patterns := func(name string) []byte {
+		var list []pattern.Pattern
+		for i := range 32 {
+			list = append(list, pattern.Pattern{Name: fmt.Sprintf("p%d", i), Key: []string{"entity"}, Within: time.Minute, Steps: []pattern.Step{
+				{Name: "first", When: fmt.Sprintf(`signal == "%s.%d"`, name, i)}, {Name: "second", When: `signal == "never"`}}})
+		}
+		return patternsBody(b, 1, list...)
+	}
+	b.Run("unwanted", func(b *testing.B) { benchmarkStep(b, patterns("log")) })
+	b.Run("wanted", func(b *testing.B) { benchmarkStep(b, patterns("metric")) })
+}
+
+func benchmarkStep(b *testing.B, patterns []byte) {
 	const batches, size = 64, 1024
 	rng := rand.New(rand.NewPCG(1, 1))
 	zipf := rand.NewZipf(rng, 1.1, 1, 3999)
@@ -48,6 +68,9 @@ func BenchmarkStep(b *testing.B) {
 			if err := c.Step(at, kind, body, func(o journal.Output) { said += len(o.Body) }); err != nil {
 				b.Fatal(err)
 			}
+		}
+		if patterns != nil {
+			step(200, recPatterns, patterns)
 		}
 		step(1, recUplink, encodeNumbers(1))
 		step(2, recOpen, o.encode())

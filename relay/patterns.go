@@ -30,13 +30,64 @@ type regional struct {
 	engine  *cep.Engine // of those of scope relay; nil with set, and if there are none
 	unsaid  uint64      // matches beyond maxMatches
 
-	// What the engine wants of the lines of the batch that is observed: a bit for
-	// each kind that was asked for, and one, kindBits higher, if it is wanted. An
-	// accelerator.
+	interest // an accelerator
+}
+
+// interest is what patterns may want of the batch that is observed. Most events
+// are of a signal and an entity that no pattern names, which is found out once
+// for each name in the batch's dictionary; what is left is asked for once for
+// each line and kind.
+type interest struct {
+	any               bool   // something of it may be wanted
+	everything        bool   // some pattern names neither
+	signals, entities []bool // by their numbers in the batch: a pattern names it; empty: none names any
+	// wanted has, by line, a bit for each kind that was asked for, and one,
+	// kindBits higher, if it is wanted.
 	wanted []uint16
 }
 
 const kindBits = 8
+
+// begin makes a the batch whose events are observed next.
+func (x *interest) begin(e *cep.Engine, a *stream.Arrival) {
+	signal, entity, everything := e.Names()
+	var some, more bool
+	x.signals, some = named(x.signals[:0], signal, a.Signal.Texts)
+	x.entities, more = named(x.entities[:0], entity, a.Entity.Texts)
+	x.everything, x.any = everything, everything || some || more
+	if x.any {
+		x.wanted = append(x.wanted[:0], make([]uint16, len(a.Sums.Lines))...)
+	}
+}
+
+// named asks for each text of a batch's dictionary whether a pattern names it.
+func named(list []bool, names func(string) bool, texts []string) (_ []bool, any bool) {
+	if names == nil {
+		return list, false
+	}
+	for _, text := range texts {
+		is := names(text)
+		list, any = append(list, is), any || is
+	}
+	return list, any
+}
+
+// wants reports whether a pattern may want event i of the batch.
+func (x *interest) wants(e *cep.Engine, a *stream.Arrival, i int) bool {
+	if !x.everything && !isNamed(x.signals, a.Signal.Number(i)) && !isNamed(x.entities, a.Entity.Number(i)) {
+		return false
+	}
+	n, asked := a.Sums.LineOf[i], uint16(1)<<a.Kind[i]
+	if x.wanted[n]&asked == 0 {
+		x.wanted[n] |= asked
+		if ln := &a.Sums.Lines[n]; e.Wants(a.Kind[i], ln.Entity, ln.Signal) {
+			x.wanted[n] |= asked << kindBits
+		}
+	}
+	return x.wanted[n]&(asked<<kindBits) != 0
+}
+
+func isNamed(list []bool, number uint32) bool { return int(number) < len(list) && list[number] }
 
 // patternsOf reads a set as the root sends it. The shell tries it before the
 // log has it: a record that cannot be stepped would keep the relay from ever
@@ -84,30 +135,14 @@ func (p *regional) load(set *cep.Set) error {
 // begin makes a the batch whose events are observed next.
 func (p *regional) begin(a *stream.Arrival) {
 	if p.engine != nil {
-		p.wanted = append(p.wanted[:0], make([]uint16, len(a.Sums.Lines))...)
+		p.interest.begin(p.engine, a)
 	}
-}
-
-// wants reports whether a pattern may want event i of the batch: it is asked
-// once for each line and kind.
-func (p *regional) wants(a *stream.Arrival, i int) bool {
-	if p.engine == nil {
-		return false
-	}
-	n, asked := a.Sums.LineOf[i], uint16(1)<<a.Kind[i]
-	if p.wanted[n]&asked == 0 {
-		p.wanted[n] |= asked
-		if ln := &a.Sums.Lines[n]; p.engine.Wants(a.Kind[i], ln.Entity, ln.Signal) {
-			p.wanted[n] |= asked << kindBits
-		}
-	}
-	return p.wanted[n]&(asked<<kindBits) != 0
 }
 
 // observe shows the patterns event i of a batch, unless none wants it. It cannot
 // have happened after now: one of the far future would wait for as long.
 func (p *regional) observe(a *stream.Arrival, i int, now int64) {
-	if !p.wants(a, i) {
+	if !p.any || !p.wants(p.engine, a, i) {
 		return
 	}
 	var e event.Event

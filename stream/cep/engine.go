@@ -170,6 +170,14 @@ func (e *Engine) Observe(ev *Event) {
 	}
 }
 
+// Names reports whether a pattern may be interested in events of a signal, or of
+// an entity, since a condition names it, or any that it begins with; everything
+// says that one names neither, so that nothing is ruled out. Where most events are
+// of no interest it costs less than [Engine.Wants], and answers for many series.
+func (e *Engine) Names() (signal, entity func(string) bool, everything bool) {
+	return e.index.names(bySignal), e.index.names(byEntity), len(e.index.rest) > 0
+}
+
 // Wants reports whether a pattern may be interested in events of a kind and
 // series: all of them can be asked for at once where many have the same.
 func (e *Engine) Wants(kind event.Kind, entity, signal string) bool {

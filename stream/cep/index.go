@@ -122,6 +122,26 @@ type index struct {
 	searches int
 }
 
+// Where the index files conditions.
+const (
+	bySignal = iota
+	byEntity
+)
+
+// names returns whether a condition is filed under a text, or a prefix of it; nil
+// if none is filed there at all.
+func (x *index) names(at int) func(string) bool {
+	if len(x.exact[at]) == 0 && len(x.prefixes[at]) == 0 {
+		return nil
+	}
+	return func(text string) bool {
+		if _, ok := x.exact[at][text]; ok {
+			return true
+		}
+		return slices.ContainsFunc(x.prefixes[at], func(p prefixed) bool { return strings.HasPrefix(text, p.prefix) })
+	}
+}
+
 type prefixed struct {
 	prefix string
 	posting

@@ -31,7 +31,7 @@ func literalCondition(r *rand.Rand, depth int) Node {
 // names it; and it says the same when it answers out of its memory.
 func TestIndexMissesNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
-	asked, named := 0, 0
+	asked, named, ruledOut := 0, 0, 0
 	for range 300 {
 		var patterns []*Pattern
 		for i := range 1 + r.IntN(5) {
@@ -52,6 +52,13 @@ func TestIndexMissesNothing(t *testing.T) {
 			for _, i := range x.lookup(ev) {
 				wanted[i.pattern] = i.wanted
 			}
+			signal, entity, everything := (&Engine{index: x}).Names()
+			if !everything && (signal == nil || !signal(ev.Signal)) && (entity == nil || !entity(ev.Entity)) {
+				ruledOut++
+				if len(wanted) > 0 {
+					t.Fatalf("%+v is ruled out by its names, and the index names %v", *ev, wanted)
+				}
+			}
 			for i, p := range patterns {
 				if p.Where != nil && !l.condition(p.Where)(&scope{event: ev}) {
 					continue
@@ -68,6 +75,9 @@ func TestIndexMissesNothing(t *testing.T) {
 				}
 			}
 		}
+	}
+	if ruledOut == 0 {
+		t.Error("no event is ruled out by its names")
 	}
 	if named > asked*3/4 {
 		t.Errorf("the index names %d of %d conditions: it spares nothing", named, asked)
