@@ -10,10 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"pando/event"
 	"pando/internal/golden"
 	"pando/stream/anomaly"
+	"pando/stream/cep/pattern"
 	"pando/tree/custody"
 	"pando/tree/wire"
 )
@@ -63,6 +65,7 @@ func play(t *testing.T, text string) string {
 //	claim RELAY AGENT WAL SESSION OPENED
 //	digest RELAY AGENT WAL SESSION FROM TO [rest]
 //	finding RELAY NAME ENTITY PEER SECONDS-AGO [ended]
+//	logic VERSION | patterns [NAME]... (those that begin with t are twice, others unanswered)
 //	pass SECONDS | tick | mark | vote MEMBER | cloned | state
 func (s *stage) perform(out *strings.Builder, line string) {
 	s.t.Helper()
@@ -96,6 +99,21 @@ func (s *stage) perform(out *strings.Builder, line string) {
 			x.Revision = 2
 		}
 		s.report(f[1], wire.Findings{ID: 1, Findings: []anomaly.Finding{x}})
+	case "logic":
+		s.apply(logicCommand(s.now, number(1)))
+	case "patterns":
+		var list []pattern.Pattern
+		for _, name := range f[1:] {
+			if name[0] == 't' {
+				list = append(list, twice(name, time.Minute, ""))
+			} else {
+				list = append(list, unanswered(name, 20*time.Second))
+			}
+		}
+		s.exchange(list...)
+		for _, p := range s.f.Patterns().Patterns {
+			fmt.Fprintf(out, "%s %s: %d runs\n", p.Name, p.Hash, p.Runs)
+		}
 	case "pass":
 		s.pass(float64(number(1)))
 	case "tick":
@@ -111,6 +129,9 @@ func (s *stage) perform(out *strings.Builder, line string) {
 		v := s.f.view()
 		sum := s.f.state.sum()
 		fmt.Fprintf(out, "%d commands, %d units, %d series, %d edges\n", v.count, v.units.Len(), v.series.Len(), v.edges)
+		for _, p := range s.f.Patterns().Patterns {
+			fmt.Fprintf(out, "%s: %d runs, %d matched\n", p.Name, p.Runs, p.Matched)
+		}
 		fmt.Fprintf(out, "results %x state %x snapshot %x\n", v.output[:8], sum[:8], sha256.Sum256(snapshot(s.t, s.f)))
 	default:
 		s.t.Fatalf("unknown command %q", line)

@@ -14,7 +14,7 @@ import (
 
 const (
 	// idleTick is how often time passes for the state while no incident is
-	// open and no pattern waits for anything.
+	// open, and nothing is due in a pattern.
 	idleTick = 10 * time.Second
 	// markCommands and markEvery say when members compare their states: after
 	// so many commands, or so long after the last time. While nothing but
@@ -84,7 +84,7 @@ func (r *Root) chores(ctx context.Context) {
 			every.Reset(time.Duration(pace))
 		}
 		v := r.fsm.view()
-		if v.openIncidents() > 0 || v.patterns.waits || time.Since(ticked) >= idleTick {
+		if v.openIncidents() > 0 || v.patterns.next <= r.time.Now() || time.Since(ticked) >= idleTick {
 			ticked = time.Now()
 			if _, _, err := r.node.Propose(ctx, tickCommand(r.time.Now())); err != nil && ctx.Err() == nil {
 				r.log.Debug("tick not committed", "error", err)

@@ -66,7 +66,7 @@ type frozenPatterns struct {
 	set     *cep.Set
 	unsaid  uint64
 	totals  cep.Totals
-	waits   bool
+	next    int64 // root time at which a tick matters to the patterns
 	engine  []byte
 }
 
@@ -230,9 +230,12 @@ func (p *patterns) bytes() []byte {
 }
 
 func (p *patterns) freeze() frozenPatterns {
-	v := frozenPatterns{version: p.version, encoded: p.encoded, set: p.set, unsaid: p.unsaid}
+	v := frozenPatterns{version: p.version, encoded: p.encoded, set: p.set, unsaid: p.unsaid, next: math.MaxInt64}
 	if p.engine != nil {
-		v.totals, v.waits = p.engine.Totals(), p.engine.Waits()
+		v.totals = p.engine.Totals()
+		if next := p.engine.Next(); next < math.MaxInt64-patternLateness {
+			v.next = next + patternLateness
+		}
 	}
 	return v
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"unsafe"
@@ -250,10 +251,15 @@ func (e *Engine) retain(ev *Event) (*Event, int) {
 	return held, size
 }
 
-// Waits reports whether time alone may bring a match: an event waits for the
-// watermark, or a run is alive.
-func (e *Engine) Waits() bool {
-	return e.buffer.len() > 0 || slices.ContainsFunc(e.machines, func(m *machine) bool { return len(m.keys) > 0 })
+// Next is the watermark from which on time alone may do something: step an event
+// that waits, complete a match, end a run. It may be too early, and is
+// [math.MaxInt64] if nothing waits.
+func (e *Engine) Next() int64 {
+	next := int64(math.MaxInt64)
+	if e.buffer.len() > 0 {
+		next = satAdd(e.buffer.first().Time, 1)
+	}
+	return min(next, e.wheel.next())
 }
 
 // Totals are the counts of all patterns together.

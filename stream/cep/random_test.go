@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -258,3 +259,42 @@ func compareWithOracle(t *testing.T, seed uint64) int {
 }
 
 func byKey(a, b string) int { return bytes.Compare([]byte(a[:10]), []byte(b[:10])) }
+
+// TestNextMissesNothing lets time come by the engine's own word on when it
+// matters: before that nothing is matched, and in the end nothing is missing.
+func TestNextMissesNothing(t *testing.T) {
+	matches := 0
+	for seed := range uint64(400) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		set, err := NewSet([]*Pattern{randomPattern(r)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		engine := func() *Engine {
+			e, err := New(set, DefaultOptions())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e
+		}
+		steps, atOnce := engine(), engine()
+		for _, ev := range randomTrace(r) {
+			steps.Observe(ev)
+			atOnce.Observe(ev)
+		}
+		want, got := atOnce.Advance(1<<62), 0
+		for next := steps.Next(); next < math.MaxInt64; next = steps.Next() {
+			if n := len(steps.Advance(next - 1)); n > 0 {
+				t.Fatalf("seed %d: %d matches before %d, from which on there may be some", seed, n, next)
+			}
+			got += len(steps.Advance(next))
+		}
+		if got != len(want) {
+			t.Fatalf("seed %d: %d matches, want %d", seed, got, len(want))
+		}
+		matches += got
+	}
+	if matches == 0 {
+		t.Error("nothing matched: the test says nothing")
+	}
+}

@@ -1,6 +1,7 @@
 package cep
 
 import (
+	"math"
 	"math/bits"
 )
 
@@ -118,4 +119,22 @@ func (w *wheel) nearest() (level int, slot uint8, start uint64, ok bool) {
 		return level, uint8(slot), above | uint64(slot)<<shift, true
 	}
 	return 0, 0, 0, false
+}
+
+// next is when the wheel must advance, or earlier: the first deadline if it lies
+// in now's own tick, else the beginning of the slot that is due next;
+// [math.MaxInt64] if there is none.
+func (w *wheel) next() int64 {
+	level, slot, start, ok := w.nearest()
+	switch {
+	case !ok:
+		return math.MaxInt64
+	case start > tickOf(w.now):
+		return int64(start << tickBits)
+	}
+	first := int64(math.MaxInt64)
+	for t := w.levels[level].slots[slot]; t != nil; t = t.next {
+		first = min(first, t.deadline)
+	}
+	return first
 }
