@@ -443,7 +443,7 @@ func script(b *bench, seed uint64, step func()) {
 func TestRestoredCoreGoesOnAlike(t *testing.T) {
 	for seed := range uint64(5) {
 		b := newBench(t)
-		script(b, seed, func() {
+		script(b, seed, exchanging(b, func() {
 			w := pack.NewWriter()
 			b.core.AppendState(w)
 			c := b.newCore()
@@ -460,11 +460,14 @@ func TestRestoredCoreGoesOnAlike(t *testing.T) {
 				t.Fatal("a restored state has other bytes")
 			}
 			b.core = c
-		})
+		}))
 		straight := newBench(t)
-		script(straight, seed, func() {})
+		script(straight, seed, exchanging(straight, func() {}))
 		if !slices.ContainsFunc(b.log, func(o journal.Output) bool { return o.Kind == outWindows }) {
 			t.Errorf("seed %d: no window was told", seed)
+		}
+		if len(b.matches()) == 0 {
+			t.Errorf("seed %d: no pattern matched", seed)
 		}
 		if got, want := digest(b.log), digest(straight.log); got != want {
 			t.Errorf("seed %d: restored at every step it says %s, straight %s", seed, got, want)

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"pando/event"
+	"pando/internal/golden"
 	"pando/internal/pack"
 	"pando/stream/cep"
 	"pando/stream/cep/pattern"
@@ -100,13 +102,51 @@ func (p *patterned) beat(a *fakeAgent, at float64) {
 func (p *patterned) upTo(at float64) { p.now = max(p.now, patternDawn+int64(at*1e9)); p.tick(0) }
 
 // matched are the summaries of what patterns found.
-func (p *patterned) matched() (list []string) {
-	for _, o := range p.bench.log {
+func (p *patterned) matched() []string { return p.matches() }
+
+func (b *bench) matches() (list []string) {
+	for _, o := range b.log {
 		if f, ok := Finding(o); ok && f.Detector == cep.DetectorPattern {
 			list = append(list, f.Rule+": "+f.Summary)
 		}
 	}
 	return list
+}
+
+// exchanging puts patterns in force now and then in a script: some keep runs of
+// the set before, and each reads what another does not.
+func exchanging(b *bench, step func()) func() {
+	rising := pattern.Pattern{Name: "rising", Key: []string{"entity"}, Within: 500 * time.Millisecond,
+		Steps:      []pattern.Step{{Name: "low", When: `kind == "log"`}, {Name: "high", When: "value > low.value + 20", Times: pattern.Times{Min: 2, Max: 3}}},
+		AfterMatch: pattern.AfterMatch{Strategy: cep.SkipPast}, Limits: pattern.Limits{MaxRuns: 256, MaxKeys: 4}}
+	ending := pattern.Pattern{Name: "ending", Key: []string{"signal", "source"}, Within: time.Second,
+		Steps:      []pattern.Step{{Name: "some", When: `kind == "log" and value > 5`}, {Name: "none", Absent: "value < some.value", For: 50 * time.Millisecond}},
+		AfterMatch: pattern.AfterMatch{Strategy: cep.SkipPast}, Limits: pattern.Limits{MaxRuns: 256, MaxKeys: 4}}
+	again := rising
+	again.Finding.Summary = "in other words"
+	sets := [][]pattern.Pattern{{rising}, {again, ending}, {ending}, {}}
+	n := 0
+	return func() {
+		if n%60 == 0 {
+			b.do(recPatterns, patternsBody(b.t, uint64(n+1), sets[n/60%len(sets)]...))
+		}
+		n++
+		step()
+	}
+}
+
+// TestGoldenPatterns pins what patterns make of a trace, byte for byte, on every
+// machine.
+func TestGoldenPatterns(t *testing.T) {
+	var out strings.Builder
+	for seed := range uint64(3) {
+		b := newBench(t)
+		script(b, seed, exchanging(b, func() {}))
+		w := pack.NewWriter()
+		b.core.patterns.append(w)
+		fmt.Fprintf(&out, "seed %d\n----\n%s\nstate %x\n%s\n", seed, digest(b.log), sha256.Sum256(w.Bytes()), strings.Join(b.matches(), "\n"))
+	}
+	golden.Compare(t, "patterns.golden", []byte(out.String()), "raise logicVersion")
 }
 
 // A run that is half done lives through a restart; its events come in both lanes
