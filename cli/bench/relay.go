@@ -70,6 +70,8 @@ type RelayResult struct {
 	// SessionsLost is how often an agent had to connect anew: a machine that
 	// is short of processors starves heartbeats.
 	SessionsLost uint64 `json:"sessions_lost"`
+	// WindowResults is how many results the relay's windows told in all.
+	WindowResults uint64 `json:"window_results"`
 }
 
 const (
@@ -148,9 +150,16 @@ func (b *bench) relay(ctx context.Context, o *RelayOptions, r *RelayResult) erro
 		return err
 	}
 	var s FeedState
-	err = g.call(ctx, "State", None{}, &s)
+	if err := g.call(ctx, "State", None{}, &s); err != nil {
+		return err
+	}
 	r.SessionsLost = s.SessionsLost
-	return err
+	for _, w := range b.crew.of(tierRelay) {
+		if err := w.call(ctx, "Results", None{}, &r.WindowResults); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // feed starts the generator.
