@@ -14,8 +14,14 @@ import (
 )
 
 // BenchmarkStep steps batches of 1024 metric-like events of one agent through
-// a core: custody, chain, decoding, panes, detectors, sections.
+// a core: custody, chain, decoding, panes, detectors, sections; and windows.
 func BenchmarkStep(b *testing.B) {
+	b.Run("detectors", func(b *testing.B) { benchmarkStep(b, "{}") })
+	b.Run("sums", func(b *testing.B) { benchmarkStep(b, "windows: [{name: s, window: 10s}]") })
+	b.Run("quantiles", func(b *testing.B) { benchmarkStep(b, "windows: [{name: q, window: 10s, quantiles: [0.5, 0.99]}]") })
+}
+
+func benchmarkStep(b *testing.B, config string) {
 	const batches, size = 64, 1024
 	rng := rand.New(rand.NewPCG(1, 1))
 	zipf := rand.NewZipf(rng, 1.1, 1, 3999)
@@ -50,6 +56,7 @@ func BenchmarkStep(b *testing.B) {
 			}
 		}
 		step(1, recUplink, encodeNumbers(1))
+		step(2, recConfig, []byte(config))
 		step(2, recOpen, o.encode())
 		step(3, recTick, encodeTick(1e18)) // the detectors wait for the root no longer
 		for i, body := range bodies {
