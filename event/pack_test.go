@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -91,18 +92,20 @@ func flattened(t testing.TB, in []byte) []byte {
 	out := bytes.Clone(head)
 	out[0] = 1
 	for _, columns := range [][][]byte{
-		plain[:5],    // times
-		texts[:4],    // codes
-		plain[5:6],   // values
-		texts[4:16],  // names
-		plain[6:],    // identities
-		texts[4+12:], // attributes, originals
+		plain[:5],   // times
+		texts[:4],   // codes
+		plain[5:6],  // values
+		texts[4:16], // names
+		plain[6:],   // identities
+		texts[16:],  // attributes, originals
 	} {
 		out = append(out, bytes.Join(columns, nil)...)
 	}
 	return out
 }
 
+// Texts that are damaged, or that would be more than a batch holds, are refused,
+// and cost no more memory than a batch does.
 func TestCompressedTextsAreRefused(t *testing.T) {
 	head, block, rest := cut(t, encoded(t, batchOf(Bulk, varied())))
 	words, err := snappy.Decode(nil, block)
@@ -124,9 +127,15 @@ func TestCompressedTextsAreRefused(t *testing.T) {
 		w := pack.NewWriter()
 		w.Bin(bent)
 		in := slices.Concat(head, w.Bytes(), rest)
-		if _, err := Decode(in); !errors.Is(err, ErrInvalid) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Decode(in)
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: error %v", name, err)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 2*MaxBatchBytes {
+			t.Errorf("%s: %d bytes allocated", name, n)
 		}
 	}
 }
-
