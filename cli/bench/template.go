@@ -14,8 +14,8 @@ import (
 
 // template is a batch that is encoded before the clock starts, by the product's
 // encoder, but for what is different each time that it is sent: which events
-// these are, when they happened, and their trace ids. That is its header, the
-// columns of time and a column of numbers; see [event.Version].
+// these are, when they happened, and their trace ids: its header, the columns of
+// time, and one of identities. See [event.Version] for their places.
 type template struct {
 	version uint64
 	count   int
@@ -42,48 +42,36 @@ func (s span) stamp(i int) event.Stamp {
 	return event.Stamp{Lo: s.from + int64(i-i%readEvery)*s.step, Hi: hi, Point: hi}
 }
 
-// columns of a batch of version 1, by their place behind the header.
-const (
-	timeColumns = 5
-	traceColumn = 22
-)
-
-// Columns of version 2 that are not compressed.
-const (
-	packedColumn      = 1 // before the times
-	packedTraceColumn = packedColumn + timeColumns + 1
-)
-
 // newTemplate makes a template of an encoded batch.
-func newTemplate(batch []byte, sum exact.Sum) (t template, err error) {
+func newTemplate(batch []byte, sum exact.Sum) (template, error) {
 	h, err := event.DecodeHeader(batch)
 	if err != nil {
-		return t, err
+		return template{}, err
 	}
-	r := pack.NewReader(batch)
-	t.version, t.count, t.sum = r.Uint("version", event.Version), h.Count, sum
+	t := template{version: pack.NewReader(batch).Uint("version", event.Version), count: h.Count, sum: sum}
 	w := pack.NewWriter()
 	appendHeader(w, t.version, &h)
-	before, trace := 0, traceColumn
+	columns := batch[w.Len():]
+	// How many come before the times, are times, and stand between these and
+	// the trace ids: codes, values and names, or values alone.
+	before, times, between := 0, 5, 17
 	if t.version == event.Version {
-		before, trace = packedColumn, packedTraceColumn
+		before, between = 1, 1
 	}
-	r = pack.NewReader(batch[w.Len():])
-	left := r.Left()
-	for n := 0; r.Left() > 0; n++ {
-		column := r.Bin("column", event.MaxBatchBytes)
-		switch end := left - r.Left(); {
-		case r.Err() != nil:
-			return t, r.Err()
-		case n+1 == before:
-			t.texts = batch[w.Len() : w.Len()+end]
-		case n+1 == before+timeColumns:
-			t.rest = batch[w.Len()+end:]
-		case n == trace && len(column) > 0:
-			t.traces = len(t.rest) - r.Left() - len(column) + (t.count+7)/8
+	r := pack.NewReader(columns)
+	skip := func(n int) (end int) {
+		for range n {
+			r.Bin("column", event.MaxBatchBytes)
 		}
+		return len(columns) - r.Left()
 	}
-	return t, nil
+	t.texts = columns[:skip(before)]
+	t.rest = columns[skip(times):]
+	skip(between)
+	if ids := r.Bin("trace ids", event.MaxBatchBytes); len(ids) > 0 {
+		t.traces = len(t.rest) - r.Left() - len(ids) + (t.count+7)/8 // bits say first who has one
+	}
+	return t, r.Err()
 }
 
 // encode makes templates of all draws, in batches of so many events.
@@ -167,7 +155,6 @@ func (b *scratch) writer() *pack.Writer {
 // where differences are listed.
 func (b *scratch) times(s span, n int) {
 	const same, list = 1, 2
-	step := n - 1 // 0 for one event, which takes no step
 	column := binary.AppendVarint(b.column[:0], s.stamp(0).Hi)
 	for range n - 1 {
 		column = binary.AppendVarint(column, s.step)
@@ -186,9 +173,10 @@ func (b *scratch) times(s span, n int) {
 		}
 	}
 	b.w.Bin(column)
-	b.w.Bin(nil) // the points are the upper ends
+	b.w.Bin(nil) // points: the upper ends
 	column = binary.AppendVarint(append(column[:0], same), int64(s.hlc))
-	b.w.Bin(binary.AppendVarint(column, int64(min(step, 1))))
-	b.w.Bin(nil) // no source told a time
+	column = binary.AppendVarint(column, int64(min(n-1, 1))) // one event takes no step
+	b.w.Bin(column)
+	b.w.Bin(nil) // times of the source: none
 	b.column = column
 }
