@@ -127,6 +127,12 @@ func (c *Columns) Time(i int, m clock.Mapping) (clock.Interval, int64) {
 	return e.Time(m)
 }
 
+// Size is about how many bytes the decoded events take beside the batch's own.
+func (c *Columns) Size() int {
+	const event, attr = 256, 32 // an entry in each list; two strings
+	return c.Count*event + len(c.attrs)*attr + 2*len(c.unpacked) // strings are copies
+}
+
 // Batch puts all events together. The result shares nothing with c nor with
 // the bytes it was decoded from.
 func (c *Columns) Batch() *Batch {

@@ -32,7 +32,7 @@ func (c *Columns) Decode(b []byte) error {
 	}
 	if err == nil {
 		texts := r
-		if version == packed {
+		if c.unpacked = c.unpacked[:0]; version == packed {
 			texts = c.unpack(r, len(b))
 		}
 		err = c.read(r, texts)
