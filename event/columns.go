@@ -129,7 +129,7 @@ func (c *Columns) Time(i int, m clock.Mapping) (clock.Interval, int64) {
 
 // Size is about how many bytes the decoded events take beside the batch's own.
 func (c *Columns) Size() int {
-	const event, attr = 256, 32 // an entry in each list; two strings
+	const event, attr = 256, 32                                  // an entry in each list; two strings
 	return c.Count*event + len(c.attrs)*attr + 2*len(c.unpacked) // strings are copies
 }
 
