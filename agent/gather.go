@@ -232,17 +232,18 @@ func (g *Gather) catchUp(l event.Lane, at *places) {
 }
 
 // Batch makes what was taken into the lane's next batch. Inputs hand over
-// valid events only, and the sizes are below the codec's.
-func (g *Gather) Batch(t Taken, id event.WALID, boot clock.Boot, stamp func() (hlc.Timestamp, error)) (*event.Batch, error) {
+// valid events only, and the sizes are below the codec's. Stamps issues so many
+// timestamps and returns the first.
+func (g *Gather) Batch(t Taken, id event.WALID, boot clock.Boot, stamps func(n int) (hlc.Timestamp, error)) (*event.Batch, error) {
+	first, err := stamps(len(t.Items))
+	if err != nil {
+		return nil, err
+	}
 	b := &event.Batch{Unit: event.Unit{Origin: g.origin, WAL: id, Lane: t.Lane}, First: g.next[t.Lane], Boot: boot,
 		Positions: t.Positions, Events: make([]event.Event, len(t.Items))}
 	for i := range t.Items {
 		b.Events[i] = t.Items[i].Event
-		b.Events[i].Seq = b.First + uint64(i)
-		var err error
-		if b.Events[i].HLC, err = stamp(); err != nil {
-			return nil, err
-		}
+		b.Events[i].Seq, b.Events[i].HLC = b.First+uint64(i), first+hlc.Timestamp(i)
 	}
 	return b, nil
 }

@@ -207,7 +207,7 @@ func (in *intake) full(t Taken, cause error) {
 func (in *intake) append(t Taken) error {
 	// Not under the lock: a stamp may wait for the disk, and what Batch reads
 	// only this goroutine changes.
-	b, err := in.gather.Batch(t, event.WALID(in.j.Log().ID()), in.a.clock.Boot(), in.a.clock.Stamp)
+	b, err := in.gather.Batch(t, event.WALID(in.j.Log().ID()), in.a.clock.Boot(), in.a.clock.Stamps)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func TestManyFilesKeepTheirPositions(t *testing.T) {
 		g.Put(input.Item{Event: event.Event{Source: "s", Criticality: 2}, Position: p})
 	}
 	l := newLog(t)
-	stamp := func() (hlc.Timestamp, error) { return 1, nil }
+	stamp := func(int) (hlc.Timestamp, error) { return 1, nil }
 	for {
 		taken, ok := g.Take(time.Now())
 		if !ok {

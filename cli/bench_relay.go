@@ -17,9 +17,10 @@ func newBenchRelay(e *env) *cobra.Command {
 		Use:   "relay",
 		Short: "Measure one relay: batches in over mutual TLS, durable, stepped, settled",
 		Long: `Start a relay, a root, and a generator that stands for its agents, each in a
-process of its own. The generator makes live events, encodes them in batches and
-hands them over as agents do; the relay receives them, makes them durable, steps
-them through panes and detectors, and cuts digests, which the root settles.
+process of its own. The generator has encoded its batches when the clock starts;
+it stamps their events with the present time and hands them over as agents do. The
+relay receives them, makes them durable, steps them through panes and detectors,
+and cuts digests, which the root settles.
 
 The root shares the machine too: what it takes is in its own figure, and what it
 takes away from the relay is not given back.`,

@@ -32,14 +32,15 @@ type Columns struct {
 
 	attrs   []Attr   // of all events
 	attrsTo []uint32 // where each event's end in attrs; empty: no event has one
-	raw     []byte   // of all events; shares the batch's memory
+	raw     []byte   // of all events; in the memory of the batch's bytes, or of unpacked
 	rawTo   []uint32 // where each event's ends in raw; empty: no event has one
 
 	// Memory that is used again from batch to batch.
-	numbers []uint64
-	indices []uint32                  // of a column of attributes
-	texts   [stringColumns][]string   // by column
-	dicts   [stringColumns]dictionary // find repetitions in texts
+	unpacked []byte // columns that were compressed
+	numbers  []uint64
+	indices  []uint32                  // of a column of attributes
+	texts    [stringColumns][]string   // by column
+	dicts    [stringColumns]dictionary // find repetitions in texts
 }
 
 // Names is a column of strings: the distinct ones, "" first, and which of them
@@ -73,7 +74,8 @@ func (c *Columns) Attrs(i int) []Attr {
 	return within(c.attrs, c.attrsTo, i)
 }
 
-// Raw is the original of event i, in the memory of the batch's bytes.
+// Raw is the original of event i, valid until the next Decode and for as long
+// as the batch's bytes do not change.
 func (c *Columns) Raw(i int) []byte {
 	if len(c.rawTo) == 0 {
 		return nil
@@ -93,8 +95,8 @@ func within[T any](list []T, ends []uint32, i int) []T {
 	return list[from:to:to]
 }
 
-// Event puts event i together. Its Attrs are valid until the next Decode, its
-// Raw shares memory with the batch's bytes; all else lasts.
+// Event puts event i together. Its Attrs and Raw are valid for as long as those
+// of [Columns.Attrs] and [Columns.Raw]; all else lasts.
 func (c *Columns) Event(i int, e *Event) {
 	*e = Event{
 		Seq: c.First + uint64(i), Stamp: Stamp{Lo: c.Lo[i], Hi: c.Hi[i], Point: c.Point[i]},
@@ -123,6 +125,12 @@ func (c *Columns) Event(i int, e *Event) {
 func (c *Columns) Time(i int, m clock.Mapping) (clock.Interval, int64) {
 	e := Event{Stamp: Stamp{Lo: c.Lo[i], Hi: c.Hi[i], Point: c.Point[i]}, Flags: c.Flags[i]}
 	return e.Time(m)
+}
+
+// Size is about how many bytes the decoded events take beside the batch's own.
+func (c *Columns) Size() int {
+	const event, attr = 256, 32                                  // an entry in each list; two strings
+	return c.Count*event + len(c.attrs)*attr + 2*len(c.unpacked) // strings are copies
 }
 
 // Batch puts all events together. The result shares nothing with c nor with

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 
 // Decode reads a batch from bytes that nobody vouches for. The result shares
 // nothing with b. Every error wraps [ErrInvalid]. What it accepts is
-// canonical: encoding the result gives b again.
+// canonical once it is decompressed; see [Version].
 func Decode(b []byte) (*Batch, error) {
 	var c Columns
 	if err := c.Decode(b); err != nil {
@@ -21,16 +22,20 @@ func Decode(b []byte) (*Batch, error) {
 }
 
 // Decode is the function Decode into columns. What c holds is valid until its
-// next call, but for strings, which last; raw bytes share memory with b. After
-// an error c holds nothing of use.
+// next call, but for strings, which last; raw bytes may share memory with b.
+// After an error c holds nothing of use.
 func (c *Columns) Decode(b []byte) error {
 	r := pack.NewReader(b)
-	err := c.Header.read(r, b)
+	version, err := c.Header.read(r, b)
 	if err == nil && c.Count > r.Left() {
 		err = invalid("%d events announced, %d bytes there", c.Count, r.Left())
 	}
 	if err == nil {
-		err = c.read(r)
+		texts := r
+		if c.unpacked = c.unpacked[:0]; version == packed {
+			texts = c.unpack(r, len(b))
+		}
+		err = c.read(r, texts)
 	}
 	if err != nil {
 		if !errors.Is(err, ErrInvalid) {
@@ -41,21 +46,22 @@ func (c *Columns) Decode(b []byte) error {
 	return nil
 }
 
-// read reads the columns after the header.
-func (c *Columns) read(r *pack.Reader) error {
+// read reads the columns: what says something in words from texts, the others
+// from r, which is the same reader where nothing is compressed.
+func (c *Columns) read(r, texts *pack.Reader) error {
 	c.readTimes(r)
-	c.Flags = readCodes(r, "flags", c.Flags, c.Count, &validFlags)
-	c.Kind = readCodes(r, "kind", c.Kind, c.Count, &validKinds)
-	c.Criticality = readCodes(r, "criticality", c.Criticality, c.Count, &validCriticality[c.Unit.Lane])
-	c.Severity = readCodes(r, "severity", c.Severity, c.Count, &validSeverities)
+	c.Flags = readCodes(texts, "flags", c.Flags, c.Count, &validFlags)
+	c.Kind = readCodes(texts, "kind", c.Kind, c.Count, &validKinds)
+	c.Criticality = readCodes(texts, "criticality", c.Criticality, c.Count, &validCriticality[c.Unit.Lane])
+	c.Severity = readCodes(texts, "severity", c.Severity, c.Count, &validSeverities)
 	c.readValues(r)
-	c.readNames(r)
+	c.readNames(texts)
 	c.TraceID = readIDs(r, "trace id", c.TraceID, c.Count)
 	c.SpanID = readIDs(r, "span id", c.SpanID, c.Count)
 	c.ParentID = readIDs(r, "parent id", c.ParentID, c.Count)
-	c.readAttrs(r)
-	c.readRaws(r)
-	return r.Done()
+	c.readAttrs(texts)
+	c.readRaws(texts)
+	return cmp.Or(r.Done(), texts.Done())
 }
 
 // readTimes reads the five columns of time.

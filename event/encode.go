@@ -19,7 +19,11 @@ const (
 // one that is reused does not allocate. The zero value is ready. Not safe for
 // concurrent use.
 type Encoder struct {
-	w       *pack.Writer
+	head, plain, texts *pack.Writer // the parts of a batch; see pack.go
+	at                 bounds
+	packed             []byte
+
+	w       *pack.Writer // the part that columns go to at present
 	shape   shape
 	column  []byte
 	numbers []uint32
@@ -29,7 +33,7 @@ type Encoder struct {
 	fault   error     // first string that is none or too long
 }
 
-// Encode appends the batch's bytes to dst. Equal batches have equal bytes. It
+// Encode appends the batch's bytes to dst. Equal batches get equal bytes. It
 // fails, leaving dst as it was, if the batch breaks a rule or exceeds a limit
 // of this package; the error wraps [ErrInvalid]. Who encodes many reuses an
 // [Encoder].
@@ -40,18 +44,17 @@ func (b *Batch) Encode(dst []byte) ([]byte, error) {
 
 // Encode is [Batch.Encode] with buffers kept from call to call.
 func (e *Encoder) Encode(dst []byte, b *Batch) ([]byte, error) {
-	if e.w == nil {
-		e.w = pack.NewWriter()
+	if e.head == nil {
+		e.head, e.plain, e.texts = pack.NewWriter(), pack.NewWriter(), pack.NewWriter()
 	}
-	e.w.Reset()
 	if err := e.encode(b); err != nil {
 		return dst, fmt.Errorf("encode batch %v from %d: %w", b.Unit, b.First, err)
 	}
-	if e.w.Len() > MaxBatchBytes {
+	if size := e.head.Len() + e.plain.Len() + e.texts.Len(); size > MaxBatchBytes {
 		return dst, fmt.Errorf("encode batch %v from %d: %w", b.Unit, b.First,
-			invalid("batch of %d events takes %d bytes: limit %d", len(b.Events), e.w.Len(), MaxBatchBytes))
+			invalid("batch of %d events takes %d bytes: limit %d", len(b.Events), size, MaxBatchBytes))
 	}
-	return append(dst, e.w.Bytes()...), nil
+	return e.join(dst), nil
 }
 
 func (e *Encoder) encode(b *Batch) error {
@@ -65,13 +68,24 @@ func (e *Encoder) encode(b *Batch) error {
 	if e.shape.rawBytes > MaxBatchBytes { // before it is copied
 		return invalid("batch of %d bytes of raw: limit %d", e.shape.rawBytes, MaxBatchBytes)
 	}
-	h.append(e.w)
-	e.times(b.Events)
-	e.codes(b.Events)
-	e.values(b.Events)
+	e.head.Reset()
+	e.plain.Reset()
+	e.texts.Reset()
 	e.fault = nil
-	e.names(b.Events)
+	h.append(e.head)
+
+	e.w = e.plain
+	e.times(b.Events)
+	e.at.times = e.plain.Len()
+	e.values(b.Events)
+	e.at.values = e.plain.Len()
 	e.traces(b.Events)
+
+	e.w = e.texts
+	e.codes(b.Events)
+	e.at.codes = e.texts.Len()
+	e.names(b.Events)
+	e.at.names = e.texts.Len()
 	e.attrs(b.Events)
 	e.raws(b.Events)
 	return e.fault

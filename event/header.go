@@ -8,10 +8,11 @@ import (
 	"pando/internal/pack"
 )
 
-// Version is the batch format's, the first value of each batch.
+// Version is the newest of the batch format, the first value of each batch.
+// Both are read; a batch is written in version 2 where that pays.
 //
-// A batch is a sequence of msgpack values, without an array around them. The
-// header comes first:
+// A batch of version 1 is a sequence of msgpack values, without an array around
+// them. The header comes first:
 //
 //	version, origin, WAL id, lane, first sequence, number of events n,
 //	boot (16 bytes), array of positions: source, file, offset, replayable
@@ -49,7 +50,15 @@ import (
 //
 // Of the forms that could hold a column the writer must take the first, so
 // that a batch has one encoding and its hash means its content.
-const Version = 1
+//
+// In version 2 one bin follows the header, then the columns of times, values
+// and identities as in version 1. The bin holds the others (codes, names,
+// attributes, raw), as in version 1 and in its order, as one block of Snappy
+// (https://github.com/google/snappy/blob/main/format_description.txt). Any block
+// is taken that gives these bytes: who writes the batch chooses one, and its
+// hash means that choice and its content. A batch must not be longer than
+// [MaxBatchBytes] in version 1 either.
+const Version = 2
 
 // Header is what a batch says of itself.
 type Header struct {
@@ -68,9 +77,9 @@ func (b *Batch) header() Header {
 	return Header{Unit: b.Unit, First: b.First, Count: len(b.Events), Boot: b.Boot, Positions: b.Positions}
 }
 
-// append writes the header.
+// append writes the header of version 1.
 func (h *Header) append(w *pack.Writer) {
-	w.Uint(Version)
+	w.Uint(flat)
 	w.String(h.Unit.Origin)
 	w.Uint(uint64(h.Unit.WAL))
 	w.Uint(uint64(h.Unit.Lane))
@@ -91,19 +100,20 @@ func (h *Header) append(w *pack.Writer) {
 func DecodeHeader(b []byte) (Header, error) {
 	var h Header
 	r := pack.NewReader(b)
-	if err := h.read(r, b); err != nil {
+	if _, err := h.read(r, b); err != nil {
 		return Header{}, fmt.Errorf("decode batch header: %w", err)
 	}
 	return h, nil
 }
 
-// read reads and checks a header at the start of b.
-func (h *Header) read(r *pack.Reader, b []byte) error {
+// read reads and checks a header at the start of b, and returns its version.
+func (h *Header) read(r *pack.Reader, b []byte) (version uint64, err error) {
 	if len(b) > MaxBatchBytes {
-		return invalid("batch of %d bytes: limit %d", len(b), MaxBatchBytes)
+		return 0, invalid("batch of %d bytes: limit %d", len(b), MaxBatchBytes)
 	}
-	if v := r.Uint("version", 1<<16); r.Err() == nil && v != Version {
-		return invalid("version %d: this program reads %d", v, Version)
+	version = r.Uint("version", 1<<16)
+	if r.Err() == nil && version != flat && version != packed {
+		return 0, invalid("version %d: this program reads %d and %d", version, flat, packed)
 	}
 	h.Unit.Origin = r.String("origin", MaxName)
 	h.Unit.WAL = WALID(r.Uint("wal id", 1<<64-1))
@@ -123,9 +133,9 @@ func (h *Header) read(r *pack.Reader, b []byte) error {
 		})
 	}
 	if r.Err() != nil {
-		return r.Err()
+		return 0, r.Err()
 	}
-	return h.check()
+	return version, h.check()
 }
 
 // errNotCanonical refuses bytes that mean a batch which has other bytes: the

@@ -71,6 +71,13 @@ func (r *Relay) show(body []byte) {
 	r.board.put(results)
 }
 
+// WindowsTold is how many results windows told since the process started.
+func (r *Relay) WindowsTold() uint64 {
+	r.board.mu.Lock()
+	defer r.board.mu.Unlock()
+	return max(r.board.next, 1) - 1
+}
+
 // results are those of a window's latest end, in the order of their groups.
 func (b *board) results(window string) []WindowResult {
 	b.mu.Lock()

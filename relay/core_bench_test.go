@@ -16,13 +16,10 @@ import (
 )
 
 // BenchmarkStep steps batches of 1024 metric-like events of one agent through
-// a core: custody, chain, decoding, panes, detectors, sections.
-func BenchmarkStep(b *testing.B) { benchmarkStep(b, nil) }
-
-// BenchmarkStepPatterns does the same with 32 patterns: none of them wants any of
-// the events, or one of them wants each event and waits for the watermark, which
-// is the worst case.
-func BenchmarkStepPatterns(b *testing.B) {
+// a core: custody, chain, decoding, panes, detectors, sections; and windows; and
+// 32 patterns, of which none wants any of the events, or one wants each event,
+// which waits for the watermark: the worst case.
+func BenchmarkStep(b *testing.B) {
 	patterns := func(name string) []byte {
 		var list []pattern.Pattern
 		for i := range 32 {
@@ -31,11 +28,14 @@ func BenchmarkStepPatterns(b *testing.B) {
 		}
 		return patternsBody(b, 1, list...)
 	}
-	b.Run("unwanted", func(b *testing.B) { benchmarkStep(b, patterns("log")) })
-	b.Run("wanted", func(b *testing.B) { benchmarkStep(b, patterns("metric")) })
+	b.Run("detectors", func(b *testing.B) { benchmarkStep(b, "{}", nil) })
+	b.Run("sums", func(b *testing.B) { benchmarkStep(b, "windows: [{name: s, window: 10s}]", nil) })
+	b.Run("quantiles", func(b *testing.B) { benchmarkStep(b, "windows: [{name: q, window: 10s, quantiles: [0.5, 0.99]}]", nil) })
+	b.Run("patterns-unwanted", func(b *testing.B) { benchmarkStep(b, "{}", patterns("log")) })
+	b.Run("patterns-wanted", func(b *testing.B) { benchmarkStep(b, "{}", patterns("metric")) })
 }
 
-func benchmarkStep(b *testing.B, patterns []byte) {
+func benchmarkStep(b *testing.B, config string, patterns []byte) {
 	const batches, size = 64, 1024
 	rng := rand.New(rand.NewPCG(1, 1))
 	zipf := rand.NewZipf(rng, 1.1, 1, 3999)
@@ -69,10 +69,11 @@ func benchmarkStep(b *testing.B, patterns []byte) {
 				b.Fatal(err)
 			}
 		}
-		if patterns != nil {
-			step(200, recPatterns, patterns)
-		}
 		step(1, recUplink, encodeNumbers(1))
+		step(2, recConfig, []byte(config))
+		if patterns != nil {
+			step(2, recPatterns, patterns)
+		}
 		step(2, recOpen, o.encode())
 		step(3, recTick, encodeTick(1e18)) // the detectors wait for the root no longer
 		for i, body := range bodies {

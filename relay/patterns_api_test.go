@@ -48,3 +48,29 @@ func TestPatternsReachTheLog(t *testing.T) {
 		t.Error("relays below hear of another set")
 	}
 }
+
+// A set that comes while the log is full is in force once there is room, without
+// another word of the root.
+func TestPatternsWaitForAFullLog(t *testing.T) {
+	f := newFullRelay(t)
+	defer func() { f.stop() }()
+	if err := f.open(1); err != nil {
+		t.Fatal(err)
+	}
+	f.fill(f.upkeep()...)
+	f.rooted()
+	body := patternsBody(t, 7, failover("silent-failover", ""))
+	if err := f.upstream.answer(transport.Message{Kind: wire.KindPatterns, Body: body}); err != nil {
+		t.Fatalf("a full log ends the session: %v", err)
+	}
+	if l := f.Patterns(); l.Version != 0 {
+		t.Fatal("the log was not full")
+	}
+	f.settle(f.takesData)
+	if err := f.pay(); err != nil {
+		t.Fatal(err)
+	}
+	if l := f.Patterns(); l.Version != 7 {
+		t.Errorf("version %d is in force", l.Version)
+	}
+}

@@ -44,7 +44,7 @@ type unit struct {
 	expectAt int64
 
 	fresh   map[uint64]*stream.Arrival // by position in the log: held and not stepped; a cache
-	waiting int                        // events in fresh
+	waiting int                        // bytes that fresh takes
 }
 
 // place names one file of one source.
@@ -77,18 +77,18 @@ func (u *unit) forgetFresh() {
 	u.waiting = 0
 }
 
-// maxWaiting bounds the events of a unit that are kept decoded until their
-// agent's disk vouches for them, about 4 MB; an agent whose disk hangs, or that
-// never vouches, has the rest read from the log again.
-const maxWaiting = 16384
+// maxWaiting bounds the bytes that batches of a unit take which are kept decoded
+// until their agent's disk vouches for them, some 16,000 events; an agent whose
+// disk hangs, or that never vouches, has the rest read from the log again.
+const maxWaiting = 8 << 20
 
 // keep remembers a decoded batch until it is stepped.
 func (u *unit) keep(at wal.Seq, a *stream.Arrival) {
-	if len(u.fresh) > 0 && u.waiting+a.Count > maxWaiting {
+	if len(u.fresh) > 0 && u.waiting+a.Size() > maxWaiting {
 		return
 	}
 	u.fresh[uint64(at)] = a
-	u.waiting += a.Count
+	u.waiting += a.Size()
 }
 
 // locate places the events of a batch in root time. An agent
@@ -168,7 +168,7 @@ func (c *core) advance(u *unit) {
 			u.add(s, a)
 		}
 		if u.fresh[s.Pos] != nil {
-			u.waiting -= a.Count
+			u.waiting -= a.Size()
 			delete(u.fresh, s.Pos)
 		}
 		arrivals.Put(a)

@@ -154,7 +154,7 @@ func (a *agentNode) flush() {
 
 // append appends one batch, or does what a full disk wants.
 func (a *agentNode) append(t agent.Taken) bool {
-	b, err := a.gather.Batch(t, event.WALID(a.tape.id), a.clock.boot, a.clock.stamp)
+	b, err := a.gather.Batch(t, event.WALID(a.tape.id), a.clock.boot, a.clock.stamps)
 	if err != nil {
 		a.w.fault("%s: %v", a.name, err)
 		return false

@@ -83,13 +83,16 @@ func (c *clockwork) physical() int64 {
 	return now / millisecond
 }
 
-func (c *clockwork) stamp() (hlc.Timestamp, error) {
-	t, err := c.hlc.Now()
+func (c *clockwork) stamp() (hlc.Timestamp, error) { return c.stamps(1) }
+
+// stamps issues n timestamps and returns the first.
+func (c *clockwork) stamps(n int) (hlc.Timestamp, error) {
+	t, err := c.hlc.Take(n)
 	if err == nil {
 		if t <= c.issued {
 			c.w.fault("hlc: %v issued after %v", t, c.issued)
 		}
-		c.issued = t
+		c.issued = t + hlc.Timestamp(n-1)
 	}
 	return t, err
 }

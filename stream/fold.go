@@ -28,13 +28,6 @@ func (l Limits) clamp() Limits {
 	}
 }
 
-// The cache before the map of series grows with them, from a few slots (a
-// relay holds a fold for each of its units) up to 160 KB.
-const (
-	minRecent = 16
-	maxRecent = 4096
-)
-
 // Fold accumulates the events of one unit between two cuts. When a limit is
 // reached, new series go to the row of Other in their own pane; when there
 // is no room for that row either, to one last row of Other whose pane is
@@ -43,7 +36,7 @@ const (
 type Fold struct {
 	limits Limits
 	series map[Series]*cell
-	recent []recentSeries // a power of two of them
+	recent Recent[*cell]
 	rows   []Row
 	edges  []Edge
 	rowAt  map[rowKey]int32 // of rows that their cell had no place for
@@ -65,11 +58,6 @@ type cell struct {
 // recentPanes is a power of two, and more than the panes between two cuts.
 const recentPanes = 16
 
-type recentSeries struct {
-	series Series
-	cell   *cell
-}
-
 type rowKey struct {
 	series uint32
 	pane   Pane
@@ -83,7 +71,7 @@ type edgeKey struct {
 // NewFold returns an empty fold. Limits below 1 count as 1; limits above what
 // [ReadRows] accepts count as that.
 func NewFold(limits Limits) *Fold {
-	f := &Fold{limits: limits.clamp(), recent: make([]recentSeries, minRecent)}
+	f := &Fold{limits: limits.clamp()}
 	f.reset()
 	return f
 }
@@ -92,7 +80,7 @@ func (f *Fold) reset() {
 	f.series, f.rowAt, f.edgeAt = map[Series]*cell{}, map[rowKey]int32{}, map[edgeKey]int32{}
 	f.rows, f.edges, f.names, f.last = nil, nil, 0, Rows{}
 	f.spill, f.spillE = -1, -1
-	clear(f.recent)
+	f.recent.Clear()
 }
 
 // Len is the number of rows and edges held, for callers that cut by size.
@@ -218,12 +206,11 @@ func (f *Fold) row(s Series, pane Pane) (*Row, bool) {
 // cell finds or makes the cell of a series, or that of Other when the series
 // are too many.
 func (f *Fold) cell(s Series) (c *cell, folded bool) {
-	slot := &f.recent[s.Spread(len(f.recent))]
-	if slot.cell != nil && slot.series == s {
-		return slot.cell, false
+	if c, ok := f.recent.Get(s); ok {
+		return c, false
 	}
 	if c := f.series[s]; c != nil {
-		slot.series, slot.cell = s, c
+		f.recent.Put(s, c, len(f.series))
 		return c, false
 	}
 	if len(f.series) >= f.limits.Series && s != (Series{Other, Other}) {
@@ -233,10 +220,7 @@ func (f *Fold) cell(s Series) (c *cell, folded bool) {
 	c = &cell{id: f.names}
 	f.names++
 	f.series[s] = c
-	slot.series, slot.cell = s, c
-	if n := len(f.recent); len(f.series) > n/2 && n < maxRecent {
-		f.recent = make([]recentSeries, 2*n)
-	}
+	f.recent.Put(s, c, len(f.series))
 	return c, false
 }
 

@@ -22,9 +22,6 @@ const (
 	// keptBytes bounds what all agents together keep. Beyond it they wait for
 	// settlement: three seconds' worth at the rates that a root can settle.
 	keptBytes = 256 << 20
-	// readEvery of the events begin another read of the source: those of one
-	// read have the same lower end of their time.
-	readEvery = 64
 )
 
 // fed is one agent that the feeder stands for. As an agent does on its disk, it
@@ -35,7 +32,7 @@ type fed struct {
 	options transport.Options
 	origin  string
 	wal     event.WALID
-	events  *events
+	batches []template   // of bulk events, that go round
 	term    custody.Term // of the last session; of the goroutine that serves
 	opened  chan struct{}
 
@@ -81,7 +78,7 @@ func (x *fed) beat(ctx context.Context) error {
 			return nil
 		case <-t.C:
 		}
-		if err := x.hand(ctx, &e, event.Critical, []event.Event{x.heartbeat(event.Critical)}, exact.Sum{}, time.Now()); err != nil {
+		if err := x.heartbeat(ctx, &e, event.Critical); err != nil {
 			return err
 		}
 	}
@@ -89,19 +86,24 @@ func (x *fed) beat(ctx context.Context) error {
 	return nil
 }
 
-func (x *fed) heartbeat(l event.Lane) event.Event {
-	e := event.Event{Kind: event.Heartbeat, Source: x.events.source, Entity: x.origin, Signal: "readable", Severity: event.SeverityInfo}
-	if l == event.Bulk {
-		e.Criticality = 2
-	}
-	return e
+// heartbeat hands over a batch that says that the source is readable.
+func (x *fed) heartbeat(ctx context.Context, enc *event.Encoder, l event.Lane) error {
+	return x.hand(ctx, l, time.Now(), made{count: 1}, func(b []byte, h *event.Header, s span) ([]byte, error) {
+		e := event.Event{Seq: h.First, HLC: s.hlc, Kind: event.Heartbeat, Source: source, Entity: x.origin, Signal: "readable", Severity: event.SeverityInfo}
+		e.Stamp.Hi = s.stamp(0).Hi
+		e.Stamp.Lo, e.Stamp.Point = e.Stamp.Hi, e.Stamp.Hi
+		if l == event.Bulk {
+			e.Criticality = 2
+		}
+		return enc.Encode(b, &event.Batch{Unit: h.Unit, First: h.First, Boot: h.Boot, Positions: h.Positions, Events: []event.Event{e}})
+	})
 }
 
 // send sends batches, as many as the relay takes or at the rate that was asked
 // for, until the feeder is halted.
 func (x *fed) send(ctx context.Context, begin time.Time) error {
 	var e event.Encoder
-	list, arena := make([]event.Event, x.spec.Batch, x.spec.Batch+1), make([]event.Attr, x.spec.Batch*attrsOfLog)
+	var buf scratch
 	interval := time.Duration(0)
 	if x.spec.Rate > 0 {
 		interval = time.Duration(float64(time.Second) * float64(x.spec.Batch*len(x.agents)) / x.spec.Rate)
@@ -109,59 +111,65 @@ func (x *fed) send(ctx context.Context, begin time.Time) error {
 	// One agent after the other, as none knows of the others.
 	begin = begin.Add(interval * time.Duration(x.wal-1) / time.Duration(len(x.agents)))
 	beat := begin
-	for n := time.Duration(1); !x.halted.Load() && ctx.Err() == nil; n++ {
+	for n := 0; !x.halted.Load() && ctx.Err() == nil; n++ {
 		due := time.Now()
 		if interval > 0 {
-			due = begin.Add(n * interval)
+			due = begin.Add(time.Duration(n+1) * interval)
 			pause(ctx, time.Until(due))
 		}
-		sum := x.events.fill(list, arena)
-		batch := list
+		t, round := &x.batches[n%len(x.batches)], uint64(n/len(x.batches))
+		m := made{count: t.count, events: uint64(t.count), sum: t.sum}
+		if err := x.hand(ctx, event.Bulk, due, m, func(b []byte, h *event.Header, s span) ([]byte, error) {
+			return t.append(b, h, s, round, &buf), nil
+		}); err != nil {
+			return err
+		}
 		if time.Since(beat) >= beatEvery {
 			beat = time.Now()
-			batch = append(list, x.heartbeat(event.Bulk))
-		}
-		if err := x.hand(ctx, &e, event.Bulk, batch, sum, due); err != nil {
-			return err
+			if err := x.heartbeat(ctx, &e, event.Bulk); err != nil {
+				return err
+			}
 		}
 	}
 	<-ctx.Done()
 	return nil
 }
 
-// hand stamps events as an agent does that has just read them, makes them the
-// lane's next batch, and waits until the one before went out. Each lane has one
-// caller.
-func (x *fed) hand(ctx context.Context, enc *event.Encoder, l event.Lane, list []event.Event, sum exact.Sum, due time.Time) error {
+// made is what a batch holds.
+type made struct {
+	count  int    // heartbeats included
+	events uint64 // without
+	sum    exact.Sum
+}
+
+// hand makes the lane's next batch, of events that an agent has just read, and
+// waits until the one before went out. Each lane has one caller.
+func (x *fed) hand(ctx context.Context, l event.Lane, due time.Time, m made,
+	encode func(b []byte, h *event.Header, s span) ([]byte, error)) error {
 	ln := &x.lanes[l]
 	stamp, err := x.clock.Stamp()
 	if err != nil {
 		return err
 	}
 	now := x.clock.Mono()
-	x.place(ln, list, max(stamp, ln.hlc+1), now)
-	b := event.Batch{Unit: event.Unit{Origin: x.origin, WAL: x.wal, Lane: l}, First: ln.next, Boot: x.clock.Boot(), Events: list,
-		Positions: []event.Position{{Source: x.events.source, File: "bench", Offset: int64(ln.next), Replayable: true}}}
-	body, err := enc.Encode(ln.buffer[:0], &b)
+	h := event.Header{Unit: event.Unit{Origin: x.origin, WAL: x.wal, Lane: l}, First: ln.next, Count: m.count, Boot: x.clock.Boot(),
+		Positions: []event.Position{{Source: source, File: "bench", Offset: int64(ln.next), Replayable: true}}}
+	body, err := encode(ln.buffer[:0], &h, ln.span(m.count, stamp, now))
 	if err != nil {
 		return err
 	}
 	ln.buffer = body
-	m := wire.Batch{Before: ln.chain, DurableTo: b.Last(), Bytes: body}
-	if m.Map, m.Mapped = x.clock.Mapping(); !m.Mapped {
-		m.Map = clock.Mapping{Boot: b.Boot, At: now}
+	batch := wire.Batch{Before: ln.chain, DurableTo: h.Last(), Bytes: body}
+	if batch.Map, batch.Mapped = x.clock.Mapping(); !batch.Mapped {
+		batch.Map = clock.Mapping{Boot: h.Boot, At: now}
 	}
-	beats := uint64(0)
-	if list[len(list)-1].Kind == event.Heartbeat {
-		beats = 1
-	}
-	made := flight{b.First, b.Last(), uint64(len(list)) - beats, due, wire.Encode(&m)}
+	next := flight{h.First, h.Last(), m.events, due, wire.Encode(&batch)}
 	chain := event.Chain(ln.chain, body)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	ln.chain, ln.next = chain, b.Last()+1
-	ln.sum, ln.heartbeats, ln.events = ln.sum.Add(sum), ln.heartbeats+beats, ln.events+made.events
-	ln.flight, ln.bytes = append(ln.flight, made), ln.bytes+len(made.message.Body)
+	ln.chain, ln.next = chain, h.Last()+1
+	ln.sum, ln.heartbeats, ln.events = ln.sum.Add(m.sum), ln.heartbeats+uint64(m.count)-m.events, ln.events+m.events
+	ln.flight, ln.bytes = append(ln.flight, next), ln.bytes+len(next.message.Body)
 	x.moved.Broadcast()
 	for (len(ln.flight)-ln.out > aheadOf || ln.bytes > keptBytes/len(x.agents)) && ctx.Err() == nil {
 		x.moved.Wait()
@@ -169,24 +177,12 @@ func (x *fed) hand(ctx context.Context, enc *event.Encoder, l event.Lane, list [
 	return nil
 }
 
-// place numbers events and spreads them over the time since the batch before.
-func (x *fed) place(ln *fedLane, list []event.Event, at hlc.Timestamp, now int64) {
+// span spreads n events over the time since the batch before.
+func (ln *fedLane) span(n int, at hlc.Timestamp, now int64) span {
 	if ln.stamp == 0 {
 		ln.stamp = now - int64(beatEvery)
 	}
-	step := max((now-ln.stamp)/int64(len(list)), 0)
-	read := ln.stamp
-	for i := range list {
-		hi := ln.stamp + int64(i+1)*step
-		if i%readEvery == 0 {
-			read = ln.stamp + int64(i)*step
-		}
-		e := &list[i]
-		e.Seq, e.HLC = ln.next+uint64(i), at+hlc.Timestamp(i)
-		e.Stamp = event.Stamp{Lo: read, Hi: hi, Point: hi}
-		if e.Kind == event.Heartbeat {
-			e.Stamp = event.Stamp{Lo: hi, Hi: hi, Point: hi}
-		}
-	}
-	ln.stamp, ln.hlc = ln.stamp+int64(len(list))*step, at+hlc.Timestamp(len(list))
+	s := span{from: ln.stamp, step: max((now-ln.stamp)/int64(n), 0), hlc: max(at, ln.hlc+1)}
+	ln.stamp, ln.hlc = ln.stamp+int64(n)*s.step, s.hlc+hlc.Timestamp(n)
+	return s
 }

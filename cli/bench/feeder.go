@@ -18,9 +18,9 @@ import (
 	"pando/tree/rootclock"
 )
 
-// feeder is the process that stands for all agents of a relay. It makes events
-// in memory and encodes them on the fly, as agents do, which is in its own
-// account; it has no log, so it vouches at once for what it sends.
+// feeder is the process that stands for all agents of a relay. It encodes their
+// batches before it connects, and then stamps and sends them; see [template]. It
+// has no log, so it vouches at once for what it sends.
 type feeder struct {
 	*process
 	spec   FeedSpec
@@ -96,7 +96,10 @@ func (f *feeder) agent(i int, w *events) (*fed, error) {
 	f.clock.Wire(&o)
 	o.Network, o.Logger = counted{transport.TCP(), &f.wire}, f.log
 	o.Timeout = sessionTimeout
-	x := &fed{feeder: f, options: o, origin: o.Credentials.Identity().Node(), wal: event.WALID(i + 1), events: w, opened: make(chan struct{})}
+	x := &fed{feeder: f, options: o, origin: o.Credentials.Identity().Node(), wal: event.WALID(i + 1), opened: make(chan struct{})}
+	if x.batches, err = w.encode(f.spec.Batch); err != nil {
+		return nil, err
+	}
 	x.moved = sync.NewCond(&x.mu)
 	for l := range x.lanes {
 		x.lanes[l].next = 1

@@ -17,6 +17,7 @@ import (
 	"pando/agent/input"
 	"pando/internal/ops"
 	"pando/relay"
+	"pando/stream/aggregate"
 	"pando/root"
 	"pando/transport"
 )
@@ -130,6 +131,13 @@ func (n *rootNode) Probes(_ None, at *map[string]time.Time) error {
 	return nil
 }
 
+// windows are what every relay of a benchmark computes: sums and a sketch of each
+// series, and a sliding count of each entity.
+var windows = []aggregate.Window{
+	{Name: "series", Length: 10 * time.Second, Lateness: time.Second, Quantiles: []float64{0.5, 0.99}, MaxGroups: 1 << 17},
+	{Name: "entities", By: aggregate.ByEntity, Length: 10 * time.Second, Slide: time.Second, Lateness: time.Second},
+}
+
 // relayNode is the process of one relay.
 type relayNode struct {
 	*process
@@ -144,11 +152,18 @@ func (n *relayNode) Start(s Spec, addr *string) error {
 	}
 	o := relay.DefaultOptions()
 	o.Dir, o.Credentials, o.Listen, o.Parents, o.Logger, o.Registerer = s.Dir, creds, loopback, s.Parents, log, reg
+	o.Analysis.Windows = windows
 	if n.relay, err = relay.New(o); err != nil {
 		return err
 	}
 	n.run(n.relay.Run)
 	*addr = n.relay.Addr()
+	return nil
+}
+
+// Results tells how many results of windows the relay told.
+func (n *relayNode) Results(_ None, told *uint64) error {
+	*told = n.relay.WindowsTold()
 	return nil
 }
 

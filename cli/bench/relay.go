@@ -38,7 +38,14 @@ func (o *RelayOptions) Validate() error {
 	case !(o.Rate >= 0 && o.Rate <= maxRate):
 		return fmt.Errorf("rate: %v events a second are outside 0 to %v", o.Rate, maxRate)
 	}
-	return o.Options.Validate()
+	if err := o.Options.Validate(); err != nil {
+		return err
+	}
+	if least := (o.drawn() + maxTemplates - 1) / maxTemplates; o.batch() < least {
+		return fmt.Errorf("batch: %d events of %d series are more batches than are kept encoded: give at least %d",
+			o.batch(), o.Entities*o.Signals, least)
+	}
+	return nil
 }
 
 // batch is how many events go at once: under load as many as an agent's batch
@@ -59,6 +66,9 @@ const (
 	// maxLogBatch keeps a batch of log events below [event.MaxBatchBytes].
 	maxLogBatch = 4096
 	maxRate     = 1e9
+	// maxTemplates is how many batches all agents keep encoded, at some 500
+	// bytes beside their events.
+	maxTemplates = 1 << 19
 )
 
 // RelayResult is what a run came to. Its JSON is an interface.
@@ -70,6 +80,8 @@ type RelayResult struct {
 	// SessionsLost is how often an agent had to connect anew: a machine that
 	// is short of processors starves heartbeats.
 	SessionsLost uint64 `json:"sessions_lost"`
+	// WindowResults is how many results the relay's windows told in all.
+	WindowResults uint64 `json:"window_results"`
 }
 
 const (
@@ -148,9 +160,16 @@ func (b *bench) relay(ctx context.Context, o *RelayOptions, r *RelayResult) erro
 		return err
 	}
 	var s FeedState
-	err = g.call(ctx, "State", None{}, &s)
+	if err := g.call(ctx, "State", None{}, &s); err != nil {
+		return err
+	}
 	r.SessionsLost = s.SessionsLost
-	return err
+	for _, w := range b.crew.of(tierRelay) {
+		if err := w.call(ctx, "Results", None{}, &r.WindowResults); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // feed starts the generator.

@@ -39,6 +39,9 @@ var (
 	errorCodes = [...]string{"http.503", "DSNT376I"}
 )
 
+// source is the name that the events give their source.
+const source = "bench"
+
 // draw is one event without what is different each time it is sent.
 type draw struct {
 	entity, signal string
@@ -53,7 +56,6 @@ type draw struct {
 // on the workload and the agent alone. Not safe for concurrent use.
 type events struct {
 	kind     string
-	source   string
 	entities []string // of this agent
 	signals  []string
 	draws    []draw
@@ -64,7 +66,7 @@ type events struct {
 }
 
 func newEvents(kind string, o *Options, agent int) *events {
-	w := &events{kind: kind, source: "bench", random: rand.New(rand.NewPCG(1, uint64(agent)))}
+	w := &events{kind: kind, random: rand.New(rand.NewPCG(1, uint64(agent)))}
 	for i := agent; i < o.Entities; i += o.Agents {
 		w.entities = append(w.entities, fmt.Sprintf("payments/service-%04d", i))
 	}
@@ -73,7 +75,7 @@ func newEvents(kind string, o *Options, agent int) *events {
 	}
 	series := len(w.entities) * len(w.signals)
 	zipf := rand.NewZipf(w.random, zipfS, zipfV, uint64(series-1))
-	for i := range max(draws/o.Agents, 4*series) {
+	for i := range o.drawn() / o.Agents {
 		n, coded := i, false
 		if i >= series {
 			n, coded = int(zipf.Uint64()), w.random.Float64() < codeShare
@@ -86,6 +88,10 @@ func newEvents(kind string, o *Options, agent int) *events {
 	}
 	return w
 }
+
+// drawn is how many events all agents draw in advance: each series once, and at
+// least three times as many by chance.
+func (o *Options) drawn() int { return max(draws, 4*o.Entities*o.Signals) }
 
 // draw makes an event of the nth busiest series, or one with a code of its
 // entity. The busiest series are of different entities.
@@ -133,7 +139,7 @@ func (w *events) fill(list []event.Event, arena []event.Attr) (sum exact.Sum) {
 		at := w.next % len(w.draws)
 		w.next++
 		d, e := &w.draws[at], &list[i]
-		*e = event.Event{Criticality: 2, Kind: event.Metric, Severity: d.severity, Source: w.source, Entity: d.entity, Signal: d.signal, Value: d.value}
+		*e = event.Event{Criticality: 2, Kind: event.Metric, Severity: d.severity, Source: source, Entity: d.entity, Signal: d.signal, Value: d.value}
 		if d.coded {
 			e.Kind, e.Criticality = event.Log, 1
 		}

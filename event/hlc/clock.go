@@ -99,28 +99,38 @@ func New(o Options) (*Clock, error) {
 // exhausted; the clock is then as before and the call may be repeated. A bound
 // that fails ahead of need is tried again later.
 func (c *Clock) Now() (Timestamp, error) {
-	return c.advance(0)
+	return c.advance(0, 1)
+}
+
+// Take issues n timestamps, each one above the other, for the price of one, and
+// returns the first; n is at least 1. Errors are those of [Clock.Now].
+func (c *Clock) Take(n int) (first Timestamp, err error) {
+	return c.advance(0, uint64(n))
 }
 
 // Update takes note of a timestamp received and issues one above it and above
 // every earlier one of this clock. Errors are those of [Clock.Now], and
 // [ErrAhead].
 func (c *Clock) Update(remote Timestamp) (Timestamp, error) {
-	return c.advance(remote)
+	return c.advance(remote, 1)
 }
 
-// advance issues the next timestamp above last and remote.
-func (c *Clock) advance(remote Timestamp) (Timestamp, error) {
+// advance issues the next n timestamps above last and remote.
+func (c *Clock) advance(remote Timestamp, n uint64) (Timestamp, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		next, err := c.next(remote)
+		first, err := c.next(remote)
 		if err != nil {
 			return 0, err
 		}
+		next := first + n - 1 // of the last of them
+		if next < first {
+			return 0, fmt.Errorf("%d timestamps from %v: %w", n, Timestamp(first), ErrExhausted)
+		}
 		if c.persist == nil || next <= c.bound && (c.persisting || next < c.retry || !c.thin(next)) {
 			c.last = next
-			return Timestamp(next), nil
+			return Timestamp(first), nil
 		}
 		if c.persisting {
 			c.settled.Wait()

@@ -73,6 +73,7 @@ type Engine struct {
 
 	// Accelerators; no outcome depends on them, and no snapshot holds them.
 	lines   map[stream.Series][]target
+	recent  stream.Recent[[]target]
 	arrived [][]target // of the lines of the batch that is observed; nil until looked up
 }
 
@@ -167,12 +168,17 @@ func (e *Engine) start(at int64) {
 
 // line finds or makes the targets of a series; the result is not nil.
 func (e *Engine) line(s stream.Series) []target {
+	if targets, ok := e.recent.Get(s); ok {
+		return targets
+	}
 	targets, known := e.lines[s]
 	if known {
+		e.recent.Put(s, targets, len(e.lines))
 		return targets
 	}
 	if len(e.lines) >= maxLines {
 		clear(e.lines)
+		e.recent.Clear()
 	}
 	targets = []target{}
 	for _, w := range e.windows {
@@ -181,6 +187,7 @@ func (e *Engine) line(s stream.Series) []target {
 		}
 	}
 	e.lines[s] = targets
+	e.recent.Put(s, targets, len(e.lines))
 	return targets
 }
 

@@ -145,6 +145,9 @@ func (c *Clock) Sample(s *transport.Session, x transport.Sample) {
 // Stamp issues a hybrid logical timestamp.
 func (c *Clock) Stamp() (hlc.Timestamp, error) { return c.hlc.Now() }
 
+// Stamps issues n timestamps, each one above the other, and returns the first.
+func (c *Clock) Stamps(n int) (hlc.Timestamp, error) { return c.hlc.Take(n) }
+
 // Wire puts the clock into a session's options.
 func (c *Clock) Wire(o *transport.Options) {
 	o.Time = transport.Time{Now: c.Mono, Root: c.Root}
