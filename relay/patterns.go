@@ -17,7 +17,8 @@ const (
 	// maxMatches bounds the matches of one tick that become findings, as one
 	// message to the root bounds them. The rest is counted.
 	maxMatches = maxFindingsPerMessage
-	// maxRuns bounds what a checkpoint holds of the patterns' runs, in bytes.
+	// maxRuns bounds what a checkpoint holds of the patterns' runs, in bytes. It is
+	// what a root lets them have in memory, where they are twice as large.
 	maxRuns = maxState
 )
 
@@ -38,7 +39,7 @@ type regional struct {
 // for each name in the batch's dictionary; what is left is asked for once for
 // each line and kind.
 type interest struct {
-	any               bool   // something of it may be wanted
+	some              bool   // of it may be wanted
 	everything        bool   // some pattern names neither
 	signals, entities []bool // by their numbers in the batch: a pattern names it; empty: none names any
 	// wanted has, by line, a bit for each kind that was asked for, and one,
@@ -51,25 +52,25 @@ const kindBits = 8
 // begin makes a the batch whose events are observed next.
 func (x *interest) begin(e *cep.Engine, a *stream.Arrival) {
 	signal, entity, everything := e.Names()
-	var some, more bool
-	x.signals, some = named(x.signals[:0], signal, a.Signal.Texts)
-	x.entities, more = named(x.entities[:0], entity, a.Entity.Texts)
-	x.everything, x.any = everything, everything || some || more
-	if x.any {
+	var bySignal, byEntity bool
+	x.signals, bySignal = named(x.signals[:0], signal, a.Signal.Texts)
+	x.entities, byEntity = named(x.entities[:0], entity, a.Entity.Texts)
+	x.everything, x.some = everything, everything || bySignal || byEntity
+	if x.some {
 		x.wanted = append(x.wanted[:0], make([]uint16, len(a.Sums.Lines))...)
 	}
 }
 
 // named asks for each text of a batch's dictionary whether a pattern names it.
-func named(list []bool, names func(string) bool, texts []string) (_ []bool, any bool) {
+func named(list []bool, names func(string) bool, texts []string) (_ []bool, some bool) {
 	if names == nil {
 		return list, false
 	}
 	for _, text := range texts {
 		is := names(text)
-		list, any = append(list, is), any || is
+		list, some = append(list, is), some || is
 	}
-	return list, any
+	return list, some
 }
 
 // wants reports whether a pattern may want event i of the batch.
@@ -142,7 +143,7 @@ func (p *regional) begin(a *stream.Arrival) {
 // observe shows the patterns event i of a batch, unless none wants it. It cannot
 // have happened after now: one of the far future would wait for as long.
 func (p *regional) observe(a *stream.Arrival, i int, now int64) {
-	if !p.any || !p.wants(p.engine, a, i) {
+	if !p.some || !p.wants(p.engine, a, i) {
 		return
 	}
 	var e event.Event

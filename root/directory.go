@@ -42,7 +42,8 @@ func (r *Root) directoryChanged() {
 }
 
 // sendNews tells a child who may be its parent, and a relay the patterns in
-// force, at the start and whenever that changes.
+// force, at the start and whenever that changes. Only a leader speaks of patterns:
+// another root may not have applied the newest set, and a relay would drop runs.
 func (c *child) sendNews(ctx context.Context) {
 	told := uint64(0) // version of the patterns
 	for {
@@ -52,7 +53,7 @@ func (c *child) sendNews(ctx context.Context) {
 		if c.s.SendControl(ctx, wire.Encode(c.r.directory())) != nil {
 			return
 		}
-		if m, ok := c.r.fsm.view().patternsMessage(); ok && m.Version != told && c.peer.Role == transport.RoleRelay {
+		if m, ok := c.r.fsm.view().patternsMessage(); ok && m.Version != told && c.peer.Role == transport.RoleRelay && c.r.Leading() {
 			if c.s.SendControl(ctx, wire.Encode(m)) != nil {
 				return
 			}

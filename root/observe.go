@@ -9,6 +9,7 @@ import (
 
 	"pando/root/consensus"
 	"pando/stream/anomaly"
+	"pando/stream/cep"
 	"pando/tree/custody"
 	"pando/tree/tap"
 	"pando/tree/wire"
@@ -84,8 +85,8 @@ func (o *observer) committed(f *anomaly.Finding, at consensus.At, first bool) {
 		return
 	}
 	o.tapFinding("committed", f)
-	if !first || !o.r.leading.Load() {
-		return
+	if !first || !o.r.leading.Load() || f.Detector == cep.DetectorPattern {
+		return // a pattern waits for the watermark by its nature
 	}
 	took := max(o.r.time.Now()-f.Decided, 0)
 	o.r.count.detection.Observe(float64(took) / 1e9)

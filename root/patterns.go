@@ -41,8 +41,8 @@ const (
 	// message bounds those of a relay. The rest is counted.
 	maxMatches = 1024
 	// maxPatternState bounds what a snapshot holds of the patterns' runs, in
-	// bytes: four times the memory for which a set is let in.
-	maxPatternState = 4 * MaxPatternBytes
+	// bytes, which are fewer there than in memory.
+	maxPatternState = 2 * MaxPatternBytes
 )
 
 // patterns is the set in force, and what the findings have come to in it.
