@@ -13,7 +13,9 @@ import (
 	"pando/internal/pack"
 	"pando/stream/cep"
 	"pando/stream/cep/pattern"
+	"pando/tree/journal"
 	"pando/tree/wire"
+	"pando/wal"
 )
 
 // patterned is a core with patterns, and agents that speak in both lanes.
@@ -149,10 +151,27 @@ func TestGoldenPatterns(t *testing.T) {
 	golden.Compare(t, "patterns.golden", []byte(out.String()), "raise logicVersion")
 }
 
+// kill ends the core without a checkpoint: the next one has all from the log.
+func (b *bench) kill() {
+	b.t.Helper()
+	b.core = b.newCore()
+	for i, rec := range b.records {
+		if err := b.core.Step(wal.Seq(i+1), rec[0], rec[1:], func(journal.Output) {}); err != nil {
+			b.t.Fatalf("record %d again: %v", i+1, err)
+		}
+	}
+}
+
 // A run that is half done lives through a restart; its events come in both lanes
 // and out of order between them; and it is complete once the watermark of both
 // has passed the absence.
 func TestPatternAcrossLanesAndARestart(t *testing.T) {
+	for name, again := range map[string]func(*bench){"stopped": (*bench).restart, "killed": (*bench).kill} {
+		t.Run(name, func(t *testing.T) { acrossLanes(t, again) })
+	}
+}
+
+func acrossLanes(t *testing.T, again func(*bench)) {
 	p := newPatterned(t, failover("silent-failover", "no takeover"))
 	a, b := p.join("eu/a", 1), p.join("eu/b", 2)
 	p.log(a, event.Bulk, 2, "IEA404A", "PAY1") // before what it follows, in the other lane
@@ -165,7 +184,7 @@ func TestPatternAcrossLanesAndARestart(t *testing.T) {
 	if l := p.core.patterns.listing(); l.Patterns[0].Runs != 2 {
 		t.Fatalf("%+v: want a run of each agent's", l.Patterns)
 	}
-	p.restart()
+	again(p.bench)
 	p.beat(b, 8)
 	p.beat(a, 12.5)
 	p.upTo(12.5)
