@@ -184,6 +184,9 @@ func FuzzExpectations(f *testing.F) {
 func FuzzRestore(f *testing.F) {
 	s := newStage(quick())
 	s.speaks("east/a", "console", "job", "hello", event.SeverityInfo, 300*time.Millisecond)
+	for _, signal := range []string{"call", "rpc.err", "took"} {
+		s.speaks("east/a", "console", "web", signal, event.SeverityInfo, 200*time.Millisecond)
+	}
 	s.join("east/a", "A")
 	s.claim("east/a")
 	s.pass(8 * time.Second)

@@ -102,11 +102,16 @@ type line struct {
 	series  stream.Series
 	source  *source
 	speaker *speaker
-	known   bool // the code is remembered
-	rules   []int
-	windows []*window // beside rules; nil where none is open yet
-	probes  []probe
+	known   bool           // the code is remembered
 	floor   event.Severity // least that matters to any of probes
+	rules   []ruling
+	probes  []probe
+}
+
+// ruling is a rule that matches a line, and its window; nil while none is open.
+type ruling struct {
+	rule   *Rule
+	window *window
 }
 
 // NewEngine returns an engine without any knowledge.
@@ -311,10 +316,9 @@ func (e *Engine) lookUp(o *origin, l *stream.Line) *line {
 	ln := &line{series: l.Series()}
 	for i := range e.cfg.Rules {
 		if r := &e.cfg.Rules[i]; stream.Match(r.Entity, l.Entity) && stream.Match(r.Signal, l.Signal) {
-			ln.rules = append(ln.rules, i)
+			ln.rules = append(ln.rules, ruling{rule: r})
 		}
 	}
-	ln.windows = make([]*window, len(ln.rules))
 	ln.probes, ln.floor = e.probes(ln.series)
 	e.lines[key] = ln
 	return ln

@@ -7,7 +7,7 @@ import (
 )
 
 // measure shows an event to the tests of its line, if it lies in an observation
-// of its source that began before it.
+// of its source: not before that began, nor after its lane missed heartbeats.
 func (e *Engine) measure(o *origin, ln *line, s *sighting, out []Finding) []Finding {
 	if ln.source == nil {
 		ln.source = o.source(s.source())
@@ -17,7 +17,8 @@ func (e *Engine) measure(o *origin, ln *line, s *sighting, out []Finding) []Find
 		e.refused.Tests++
 		return out
 	}
-	if !s.claimed || !src.observed || s.point < src.since {
+	if !s.claimed || !src.observed || s.point < src.since ||
+		s.point-src.beats[s.arrival.Unit.Lane].asOf > int64(e.cfg.Silence.MaxBeat) { // which the next heartbeat will say
 		return out
 	}
 	for i := range ln.probes {

@@ -40,6 +40,9 @@ func (s *volumes) of(point int64) *volume {
 		s.width = volumeWidth
 	}
 	at := point / s.width
+	if n := len(s.list); n > 0 && s.list[n-1].at == at {
+		return &s.list[n-1] // as nearly always
+	}
 	i, found := slices.BinarySearchFunc(s.list, at, func(x volume, at int64) int { return cmp.Compare(x.at, at) })
 	if found {
 		return &s.list[i]
