@@ -17,7 +17,7 @@ const (
 	// MaxTests bounds the tests of one origin.
 	MaxTests = 4096
 	// maxTaught bounds what of them is told to the root, in encoded bytes:
-	// about 1,200 usual ones, in half the room that it has for an origin. What
+	// about a thousand usual ones, in half the room that it has for an origin. What
 	// is cut off is learnt anew after a move.
 	maxTaught = 128 << 10
 )
