@@ -80,7 +80,7 @@ func TestValidateNamesEveryFault(t *testing.T) {
 	}
 	for _, fault := range []string{`rules[1] "errors": name`, "count is 0", "within is", "class is class(9)", "severity is 25",
 		"silence.factor is 1", "silence.ceiling", "hold is 0s", "max_series is 0",
-		`rates[0] "": name: want`, `rates[1] "r%d": rate: intensity test: arl is -1`, "learn is 1000000", `rates[2] "r%d": name: another`,
+		`rates[0] "": name: want`, `rates[1] "r%d": rate: intensity test: arl is -1ns: want 1s`, "learn is 1ms: want 5s", `rates[2] "r%d": name: another`,
 		`ratios[0] "failures": failed: want`, "min_volume is -1", `levels[0] "latency": severity is 99`, "max_tests is 0"} {
 		if !strings.Contains(err.Error(), fault) {
 			t.Errorf("%q is not among:\n%v", fault, err)

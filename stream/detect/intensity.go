@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"strconv"
 
 	"pando/internal/exact"
 )
@@ -49,11 +50,12 @@ type IntensityOptions struct {
 	Adopt     int64 // a change that lasts so long is the new baseline
 }
 
-func (o *IntensityOptions) validate() error {
+// validate reports all faults; show writes an exposure for people.
+func (o *IntensityOptions) validate(show func(exposure int64) string) error {
 	var faults []error
 	want := func(name string, v, least, most int64) {
 		if v < least || v > most {
-			faults = append(faults, fmt.Errorf("%s is %d: want %d to %d", name, v, least, most))
+			faults = append(faults, fmt.Errorf("%s is %s: want %s to %s", name, show(v), show(least), show(most)))
 		}
 	}
 	const most = math.MaxInt64 / 64
@@ -138,7 +140,11 @@ type Change struct {
 
 // NewIntensity returns a test without a baseline.
 func NewIntensity(o IntensityOptions) (*Intensity, error) {
-	if err := o.validate(); err != nil {
+	return newIntensity(o, func(exposure int64) string { return strconv.FormatInt(exposure, 10) })
+}
+
+func newIntensity(o IntensityOptions, show func(exposure int64) string) (*Intensity, error) {
+	if err := o.validate(show); err != nil {
 		return nil, fmt.Errorf("intensity test: %w", err)
 	}
 	return &Intensity{opts: o, open: -1, calm: -1, last: -1}, nil

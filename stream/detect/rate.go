@@ -46,11 +46,11 @@ type Rate struct {
 
 // NewRate returns a test that has learnt nothing.
 func NewRate(o RateOptions) (*Rate, error) {
-	t, err := NewIntensity(IntensityOptions{
+	t, err := newIntensity(IntensityOptions{
 		Direction: o.Direction, Unit: int64(time.Second), ARL: int64(o.ARL), Block: int64(rateBlock),
 		Learn: int64(o.Learn), Memory: int64(o.Memory),
 		Hold: int64(o.Hold), Rearm: int64(o.Rearm), Adopt: int64(o.Adopt),
-	})
+	}, func(exposure int64) string { return time.Duration(exposure).String() })
 	if err != nil {
 		return nil, fmt.Errorf("rate: %w", err)
 	}
