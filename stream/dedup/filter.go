@@ -12,8 +12,9 @@
 //
 // Nothing that goes on is hidden. A folded finding that lasts longer than its
 // alarm is said after all; so is one whose alarm must be forgotten. Nor is one
-// that the root can count on folded into one that is provisional. A silence is
-// never folded: it is said of a path, and moves from relay to relay with it.
+// that the root can count on folded into one that is provisional. Silences and
+// changes of rates, ratios and levels are never folded: they are said of a path,
+// and move from relay to relay with it.
 //
 // How many findings were folded into an alarm, and the paths by which they
 // came, stand in its summary from its next revision on, the last of which says
@@ -139,7 +140,7 @@ func (f *Filter) pass(out []anomaly.Finding, x *anomaly.Finding, e *event.Event)
 	if a := f.byID[x.ID]; a != nil {
 		return append(out, a.revised(x, f.now))
 	}
-	if !f.cfg.Enabled || x.Revision > 1 || x.Detector == anomaly.DetectorSilence {
+	if !f.cfg.Enabled || x.Revision > 1 || x.Travels() {
 		return append(out, *x)
 	}
 	identity, ok := f.cfg.identity(x, e)
