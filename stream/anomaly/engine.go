@@ -41,9 +41,10 @@ type Engine struct {
 	refused  Refused
 
 	// Accelerators; no outcome depends on them, and no snapshot holds them.
-	wake  int64 // no finding ends, nor needs confirmation, before this
-	lines map[lineKey]*line
-	last  *origin // of the latest event
+	wake   int64 // no finding ends, nor needs confirmation, before this
+	lines  map[lineKey]*line
+	forgot uint64  // how often lines were forgotten
+	last   *origin // of the latest event
 
 	ticking []placed // rates with events of a tick that is not stepped
 
@@ -81,6 +82,11 @@ type origin struct {
 	// unjudged are codes that came while the unit was not claimed, with what
 	// there is to say if the claim does not know them.
 	unjudged map[stream.Series]*Finding
+
+	// Accelerators: of its lines in Engine.lines, if forgot is the engine's.
+	recent stream.Recent[*line]
+	looked int // how many lines there are
+	forgot uint64
 }
 
 // lane is the unit that an origin's session currently has open.
@@ -100,6 +106,7 @@ type lineKey struct {
 
 type line struct {
 	series  stream.Series
+	of      string // the source's name
 	source  *source
 	speaker *speaker
 	known   bool           // the code is remembered
@@ -306,14 +313,22 @@ func newOrigin(name string) *origin {
 
 // lookUp finds or makes what is remembered of a line of an origin.
 func (e *Engine) lookUp(o *origin, l *stream.Line) *line {
+	if o.forgot != e.forgot {
+		o.forgetRecent(e.forgot)
+	}
+	if ln, ok := o.recent.Get(l.Series()); ok && ln.of == l.Source {
+		return ln
+	}
 	key := lineKey{o, l.Source, l.Entity, l.Signal}
 	if ln := e.lines[key]; ln != nil {
+		o.recent.Put(ln.series, ln, o.looked)
 		return ln
 	}
 	if len(e.lines) >= maxLines {
 		e.forgetLines()
+		o.forgetRecent(e.forgot)
 	}
-	ln := &line{series: l.Series()}
+	ln := &line{series: l.Series(), of: l.Source}
 	for i := range e.cfg.Rules {
 		if r := &e.cfg.Rules[i]; stream.Match(r.Entity, l.Entity) && stream.Match(r.Signal, l.Signal) {
 			ln.rules = append(ln.rules, ruling{rule: r})
@@ -321,12 +336,21 @@ func (e *Engine) lookUp(o *origin, l *stream.Line) *line {
 	}
 	ln.probes, ln.floor = e.probes(ln.series)
 	e.lines[key] = ln
+	o.looked++
+	o.recent.Put(ln.series, ln, o.looked)
 	return ln
+}
+
+// forgetRecent empties the cache of an origin that lines were forgotten of.
+func (o *origin) forgetRecent(forgot uint64) {
+	o.recent.Clear()
+	o.looked, o.forgot = 0, forgot
 }
 
 func (e *Engine) forgetLines() {
 	clear(e.lines)
 	clear(e.arrived)
+	e.forgot++
 	e.last = nil
 }
 
