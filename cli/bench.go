@@ -19,7 +19,7 @@ import (
 
 func newBench(e *env) *cobra.Command {
 	group := newGroup("bench", "Measure whole paths on this machine, with everything on",
-		newBenchNode(e), newBenchRelay(e), newBenchTree(e))
+		newBenchNode(e), newBenchDetect(e), newBenchRelay(e), newBenchTree(e))
 	group.Long = `Measure whole paths through the product on this machine: mutual TLS over TCP,
 logs with fsync, detectors, Raft. Every node is a process of its own, so that
 what each tier costs is known. What was sent is compared with what the root

@@ -47,15 +47,11 @@ began. The default threshold, %g, is what comes once in 200 samples.`, detect.De
 			if err := d.check(); err != nil {
 				return &usageError{err: err, command: cmd.CommandPath()}
 			}
-			in, name := e.stdin, "stdin"
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return fmt.Errorf("detect: %w", err)
-				}
-				defer f.Close()
-				in, name = f, args[0]
+			in, name, closeFile, err := openSeries(e, args[0])
+			if err != nil {
+				return fmt.Errorf("detect: %w", err)
 			}
+			defer closeFile()
 			out := bufio.NewWriter(e.stdout)
 			samples, findings, err := d.run(in, out)
 			if flushed := out.Flush(); err == nil && flushed != nil {
@@ -69,8 +65,7 @@ began. The default threshold, %g, is what comes once in 200 samples.`, detect.De
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&d.timeColumn, "time", "time", "name of the column of times")
-	flags.StringVar(&d.valueColumn, "value", "value", "name of the column of values")
+	d.addColumns(cmd)
 	flags.Float64Var(&d.threshold, "threshold", detect.DefaultThreshold, "score from which a row is a finding")
 	flags.StringVarP(&d.format, "output", "o", "table", "output format: csv, json or table")
 	return cmd
@@ -81,6 +76,24 @@ type detection struct {
 	timeColumn, valueColumn string
 	threshold               float64
 	format                  string // csv, json or table; instead of the shared flag
+}
+
+func (d *detection) addColumns(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&d.timeColumn, "time", "time", "name of the column of times")
+	flags.StringVar(&d.valueColumn, "value", "value", "name of the column of values")
+}
+
+// openSeries opens a file, or stdin for "-".
+func openSeries(e *env, file string) (in io.Reader, name string, closeFile func() error, err error) {
+	if file == "-" {
+		return e.stdin, "stdin", func() error { return nil }, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	return f, file, f.Close, nil
 }
 
 func (d *detection) check() error {
@@ -106,49 +119,66 @@ type judged struct {
 
 // run scores all rows of in. Errors name the line.
 func (d *detection) run(in io.Reader, out io.Writer) (samples, findings int, err error) {
-	limit := &rowLimit{in: in}
-	rows := csv.NewReader(limit)
-	rows.ReuseRecord = true
-	head, err := rows.Read()
-	if errors.Is(err, io.EOF) {
-		return 0, 0, withHint(errors.New("is empty"), "the first line names the columns, such as time,value")
-	}
-	if err != nil {
-		return 0, 0, err
-	}
-	head[0] = strings.TrimPrefix(head[0], "\ufeff") // spreadsheets mark UTF-8 so
-	at, of, err := d.columns(head)
-	if err != nil {
-		return 0, 0, err
-	}
-	show, err := d.printer(out)
-	if err != nil {
-		return 0, 0, err
-	}
 	series := detect.NewSeries()
-	for line := 1; ; {
-		limit.row = 0
-		row, err := rows.Read()
-		if errors.Is(err, io.EOF) {
-			return samples, findings, nil
+	var show func(*judged) error
+	err = d.rows(in, func(at, value string) (err error) {
+		if show == nil {
+			if show, err = d.printer(out); err != nil {
+				return fmt.Errorf("write output: %w", err)
+			}
 		}
-		if errors.Is(err, errLongRow) {
-			return samples, findings, withHint(fmt.Errorf("after line %d: %w", line, err), "look for a quote that is not closed")
-		}
+		j, err := d.judge(series, at, value)
 		if err != nil {
-			return samples, findings, err
-		}
-		line, _ = rows.FieldPos(of)
-		j, err := d.judge(series, row[at], row[of])
-		if err != nil {
-			return samples, findings, fmt.Errorf("line %d: %w", line, err)
+			return err
 		}
 		samples++
 		if j.Finding {
 			findings++
 		}
 		if err := show(&j); err != nil {
-			return samples, findings, fmt.Errorf("write output: %w", err)
+			return fmt.Errorf("write output: %w", err)
+		}
+		return nil
+	})
+	if err == nil && show == nil { // no rows: the head alone
+		_, err = d.printer(out)
+	}
+	return samples, findings, err
+}
+
+// rows gives the time and the value of each row of in, as they stand there.
+// Errors, those of each included, name the line.
+func (d *detection) rows(in io.Reader, each func(at, value string) error) error {
+	limit := &rowLimit{in: in}
+	rows := csv.NewReader(limit)
+	rows.ReuseRecord = true
+	head, err := rows.Read()
+	if errors.Is(err, io.EOF) {
+		return withHint(errors.New("is empty"), "the first line names the columns, such as time,value")
+	}
+	if err != nil {
+		return err
+	}
+	head[0] = strings.TrimPrefix(head[0], "\ufeff") // spreadsheets mark UTF-8 so
+	at, of, err := d.columns(head)
+	if err != nil {
+		return err
+	}
+	for line := 1; ; {
+		limit.row = 0
+		row, err := rows.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if errors.Is(err, errLongRow) {
+			return withHint(fmt.Errorf("after line %d: %w", line, err), "look for a quote that is not closed")
+		}
+		if err != nil {
+			return err
+		}
+		line, _ = rows.FieldPos(of)
+		if err := each(row[at], row[of]); err != nil {
+			return fmt.Errorf("line %d: %w", line, err)
 		}
 	}
 }
@@ -174,13 +204,9 @@ func (d *detection) columns(head []string) (at, of int, err error) {
 
 // judge scores one row.
 func (d *detection) judge(s *detect.Series, at, value string) (judged, error) {
-	t, err := parseMoment(at)
+	t, v, err := parseSample(at, value)
 	if err != nil {
 		return judged{}, err
-	}
-	v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-	if err != nil {
-		return judged{}, fmt.Errorf("value %q is no number", value)
 	}
 	score, err := s.Step(t, v)
 	if err != nil {
@@ -191,6 +217,16 @@ func (d *detection) judge(s *detect.Series, at, value string) (judged, error) {
 		j.Finding, j.From = true, time.Unix(0, score.From).UTC().Format(time.RFC3339Nano)
 	}
 	return j, nil
+}
+
+func parseSample(at, value string) (t int64, v float64, err error) {
+	if t, err = parseMoment(at); err != nil {
+		return 0, 0, err
+	}
+	if v, err = strconv.ParseFloat(strings.TrimSpace(value), 64); err != nil {
+		return 0, 0, fmt.Errorf("value %q is no number", value)
+	}
+	return t, v, nil
 }
 
 // printer returns what writes one row in the format asked for.

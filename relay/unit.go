@@ -403,11 +403,8 @@ func (c *core) teach(u *unit) {
 			c.say(journal.Output{To: toRoot, Kind: outExpect, Body: w.Bytes()})
 			return
 		}
-		// A message must hold it. What is cut off is learnt anew elsewhere.
-		if len(known.Codes) > len(known.Speakers) {
-			known.Codes, known.Partial = known.Codes[:len(known.Codes)/2], true
-		} else {
-			known.Speakers = known.Speakers[:len(known.Speakers)/2]
+		if !known.Halve() { // a message must hold it
+			return
 		}
 	}
 }

@@ -235,19 +235,13 @@ func (s *state) learn(name string, known anomaly.Expectations) {
 }
 
 // fit encodes expectations in at most limit bytes. What does not fit is cut
-// off: of codes so that new ones are no longer told, of speakers so that they
-// are learnt anew.
+// off.
 func fit(x *anomaly.Expectations, limit int) []byte {
 	for {
 		w := pack.NewWriter()
 		x.Append(w)
-		switch {
-		case w.Len() <= limit || len(x.Codes) == 0 && len(x.Speakers) == 0:
+		if w.Len() <= limit || !x.Halve() {
 			return w.Bytes()
-		case len(x.Codes) > len(x.Speakers):
-			x.Codes, x.Partial = x.Codes[:len(x.Codes)/2], true
-		default:
-			x.Speakers = x.Speakers[:len(x.Speakers)/2]
 		}
 	}
 }

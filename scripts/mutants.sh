@@ -29,6 +29,7 @@ claim-once	relay/answers.go	s/if u.id.Lane == event.Critical || c.units/if false
 no-wal-close	tree/custody/owner.go	s|closes, o.Current, o.Opened, o.Started = o.Current, c.WAL, c.Opened, c.Opened|o.Current, o.Opened, o.Started = c.WAL, c.Opened, c.Opened|
 rest-counts-all	relay/unit.go	s|^		if u.intake.Closed {$|		if false {|
 silence-without-heartbeat	stream/anomaly/silence.go	s/ || !s.beats\[l\].readable {/ {/
+unobserved-time-counts	stream/anomaly/step.go	s|t.rate.Skip(t.source.since)|_ = t.source|
 codes-not-handed-over	relay/answers.go	s/c.engine.Claimed(u.id, m.Expect\[l\])/c.engine.Claimed(u.id, anomaly.Expectations{})/
 unit-stays	relay/custody.go	s|if u.intake.Done() {|if false {|
 vouch-before-fsync	agent/handover.go	s|^	h.unsynced = append(h.unsynced, appendedBatch{lane, last, at})$|	h.out[lane].Sync(last)|

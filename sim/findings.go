@@ -38,6 +38,10 @@ func detectors(large bool) []byte {
 	return []byte(`rules:
   - {name: errors, signal: "http.5??", count: 8, within: 2s, class: error, severity: error}
   - {name: busy, signal: note, count: 8, within: 1s, class: load, severity: warn}
+rates:
+  - {name: pace, signal: "*", direction: both, arl: 24h, learn: 5s, memory: 1m, hold: 1s, rearm: 2s, adopt: 10s, class: load, severity: warn}
+ratios:
+  - {name: failures, of: "*", failed: "http.5??", arl: 100000, learn: 100, memory: 1000, min_volume: 10, hold: 20, rearm: 20, adopt: 100, class: error, severity: error}
 first_seen: {enabled: true, learn_for: 4s, min_severity: warn, signals: "*"}
 silence: {enabled: true, learn_for: 3s, min_events: 6, grain: 50ms, factor: 3, floor: 2s, ceiling: 1m, max_beat: 2s, severity: error}
 hold: 2s

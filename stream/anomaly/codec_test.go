@@ -13,6 +13,7 @@ import (
 	"pando/event/clock"
 	"pando/internal/pack"
 	"pando/stream"
+	"pando/stream/detect"
 )
 
 // fullFinding has a value in every field.
@@ -87,7 +88,40 @@ func someExpectations(r *rand.Rand) Expectations {
 		}
 		x.Speakers = append(x.Speakers, s)
 	}
+	for i := range kindEnd {
+		if r.IntN(2) > 0 {
+			x.Tests = append(x.Tests, someTest(r, i))
+		}
+	}
 	return x
+}
+
+func someTest(r *rand.Rand, k kind) Test {
+	series := stream.Series{Entity: "web", Signal: []string{"call", "rpc.err", "took"}[k]}
+	t := Test{key: testKey{k, []string{"calls", "failures", "latency"}[k], series}, source: "console",
+		counts: quickSpec(k).counts + uint64(r.IntN(2)), at: dawn - int64(r.IntN(3)), changed: int64(r.IntN(3))}
+	if r.IntN(3) > 0 {
+		rate, err := detect.NewRate(quickSpec(rateTest).rate)
+		if err != nil {
+			panic(err)
+		}
+		for at := range int64(50) {
+			rate.Step(dawn+at*second, r.Int64N(5))
+		}
+		t.learnt = rate.Test().Learnt()
+	}
+	if r.IntN(2) > 0 {
+		f := fullFinding()
+		f.Ended, f.Detector, f.Revision = false, kindDetectors[k], uint32(1+r.IntN(2))
+		t.open, t.alternative = &f, r.IntN(detect.Alternatives)
+	}
+	return t
+}
+
+// quickSpec is the test of a kind that quick configures.
+func quickSpec(k kind) *spec {
+	c := quick()
+	return &c.specs()[k]
 }
 
 func expectationBytes(x Expectations) []byte {
@@ -124,8 +158,11 @@ func FuzzExpectations(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := pack.NewReader(b)
 		x := ReadExpectations(r)
-		if r.Err() != nil {
+		if r.Done() != nil {
 			return
+		}
+		if !bytes.Equal(expectationBytes(x), b) {
+			t.Error("written again it has other bytes")
 		}
 		if y := travel(x); !bytes.Equal(expectationBytes(x), expectationBytes(y)) {
 			t.Error("the second reading differs")
@@ -147,6 +184,9 @@ func FuzzExpectations(f *testing.F) {
 func FuzzRestore(f *testing.F) {
 	s := newStage(quick())
 	s.speaks("east/a", "console", "job", "hello", event.SeverityInfo, 300*time.Millisecond)
+	for _, signal := range []string{"call", "rpc.err", "took"} {
+		s.speaks("east/a", "console", "web", signal, event.SeverityInfo, 200*time.Millisecond)
+	}
 	s.join("east/a", "A")
 	s.claim("east/a")
 	s.pass(8 * time.Second)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pando/event"
+	"pando/stream/detect"
 )
 
 // Bounds of a configuration.
@@ -15,6 +16,7 @@ const (
 	maxRuleCount = 1 << 30 // so that doubled counts fit the arithmetic
 	maxDuration  = 366 * 24 * time.Hour
 	maxTracked   = 1 << 20 // series or speakers in one engine, about 1 GB
+	maxTests     = 1 << 18 // in one engine, about 1 GB of rates; a level takes 12 KB
 )
 
 // Level is a severity in configuration: one of the words debug, info, warn,
@@ -86,7 +88,7 @@ type SilenceOf struct {
 	Factor    int64         `yaml:"factor"`     // deadline = factor × the longest usual pause
 	Floor     time.Duration `yaml:"floor"`      // no deadline is shorter
 	Ceiling   time.Duration `yaml:"ceiling"`    // speakers with a longer deadline are too slow to expect
-	MaxBeat   time.Duration `yaml:"max_beat"`   // a longer step between heartbeats interrupts the observation
+	MaxBeat   time.Duration `yaml:"max_beat"`   // a longer step between heartbeats interrupts the observation, for all tests
 	Severity  Level         `yaml:"severity"`   // of the finding
 }
 
@@ -94,6 +96,9 @@ type SilenceOf struct {
 // valid; start from [DefaultConfig].
 type Config struct {
 	Rules       []Rule        `yaml:"rules"`
+	Rates       []RateOf      `yaml:"rates"`
+	Ratios      []RatioOf     `yaml:"ratios"`
+	Levels      []LevelOf     `yaml:"levels"`
 	FirstSeen   FirstSeen     `yaml:"first_seen"`
 	Silence     SilenceOf     `yaml:"silence"`
 	Hold        time.Duration `yaml:"hold"`         // calm before a finding ends
@@ -101,10 +106,12 @@ type Config struct {
 	Forget      time.Duration `yaml:"forget"`       // speakers and origins not heard for so long are dropped
 	MaxSeries   int           `yaml:"max_series"`   // codes of all origins, and rule windows, each
 	MaxSpeakers int           `yaml:"max_speakers"` // of all origins
+	MaxTests    int           `yaml:"max_tests"`    // rates, ratios and levels of all origins
 }
 
-// DefaultConfig finds server errors, abends, new codes from warnings up, and
-// speakers that stop after ten minutes of a steady rhythm.
+// DefaultConfig finds server errors, abends, errors that come more often than
+// they did, requests of which more or less fail than did, new codes from warnings
+// up, and speakers that stop after ten minutes of a steady rhythm.
 func DefaultConfig() Config {
 	return Config{
 		Rules: []Rule{
@@ -113,6 +120,10 @@ func DefaultConfig() Config {
 			{Name: "abend", Signal: "abend.*", Count: 1, Within: time.Minute,
 				Class: Error, Severity: Level(event.SeverityError)},
 		},
+		Rates: []RateOf{{Name: "error-rate", Signal: "*", MinSeverity: Level(event.SeverityError),
+			RateOptions: detect.RateOptions{Direction: detect.Rises}, Class: Error, Severity: Level(event.SeverityError)}},
+		Ratios: []RatioOf{{Name: "http-errors", Of: "http.*", Failed: "http.5??", Class: Error, Severity: Level(event.SeverityError)}},
+		Levels: []LevelOf{},
 		FirstSeen: FirstSeen{
 			Enabled: true, LearnFor: time.Hour, MinSeverity: Level(event.SeverityWarn), Signals: "*",
 		},
@@ -126,6 +137,7 @@ func DefaultConfig() Config {
 		Forget:      24 * time.Hour,
 		MaxSeries:   1 << 17,
 		MaxSpeakers: 1 << 16,
+		MaxTests:    1 << 15,
 	}
 }
 
@@ -163,17 +175,28 @@ func (c *Config) Validate() error {
 		span("silence.grain", s.Grain, time.Millisecond)
 		span("silence.floor", s.Floor, s.Grain)
 		span("silence.ceiling", s.Ceiling, s.Floor)
-		span("silence.max_beat", s.MaxBeat, time.Millisecond)
 		fault(s.MinEvents >= 1, "silence.min_events is %d: want at least 1", s.MinEvents)
 		fault(s.Factor >= 2 && s.Factor <= 100, "silence.factor is %d: want 2 to 100; 1 would call every longer pause a silence", s.Factor)
 		level(fault, "silence.severity", s.Severity)
+	}
+	if err := c.validateTests(); err != nil {
+		faults = append(faults, err)
+	}
+	if c.observes() {
+		span("silence.max_beat", c.Silence.MaxBeat, time.Millisecond)
 	}
 	span("hold", c.Hold, time.Millisecond)
 	span("rearm", c.Rearm, 0)
 	span("forget", c.Forget, time.Second)
 	fault(c.MaxSeries >= 1 && c.MaxSeries <= maxTracked, "max_series is %d: want 1 to %d", c.MaxSeries, maxTracked)
 	fault(c.MaxSpeakers >= 1 && c.MaxSpeakers <= maxTracked, "max_speakers is %d: want 1 to %d", c.MaxSpeakers, maxTracked)
+	fault(c.MaxTests >= 1 && c.MaxTests <= maxTests, "max_tests is %d: want 1 to %d", c.MaxTests, maxTests)
 	return errors.Join(faults...)
+}
+
+// observes reports whether heartbeats matter.
+func (c *Config) observes() bool {
+	return c.Silence.Enabled || len(c.Rates)+len(c.Ratios)+len(c.Levels) > 0
 }
 
 func level(fault func(bool, string, ...any), name string, l Level) {

@@ -27,6 +27,7 @@ const (
 // the latest it was given.
 type Engine struct {
 	cfg     Config
+	specs   []spec // of the rates, ratios and levels
 	origins map[string]*origin
 	windows map[windowKey]*window
 	active  []*window // whose finding is not over; in the order of windowKey
@@ -36,12 +37,16 @@ type Engine struct {
 	aged     int64 // when ageing last ran
 	codes    int   // of all origins
 	speakers int   // of all origins
+	tests    int   // of all origins
 	refused  Refused
 
 	// Accelerators; no outcome depends on them, and no snapshot holds them.
-	wake  int64 // no finding ends, nor needs confirmation, before this
-	lines map[lineKey]*line
-	last  *origin // of the latest event
+	wake   int64 // no finding ends, nor needs confirmation, before this
+	lines  map[lineKey]*line
+	forgot uint64  // how often lines were forgotten
+	last   *origin // of the latest event
+
+	ticking []placed // rates with events of a tick that is not stepped
 
 	arrival *stream.Arrival // the batch that is observed
 	arrived []*line         // of its lines; nil until looked up
@@ -56,6 +61,7 @@ type Refused struct {
 	Novelties uint64 // new codes learnt without a finding, beside too many others
 	Windows   uint64 // events of series without a rule window
 	Late      uint64 // events older than their rule window
+	Tests     uint64 // events, and knowledge, of a rate, ratio or level that is not tested
 }
 
 // origin is what is known of one agent, under whatever WAL id.
@@ -69,11 +75,18 @@ type origin struct {
 	codes   map[stream.Series]struct{}
 	sources map[string]*source
 	novel   map[stream.Series]*novelty // open novelties
+	tests   int                        // of all sources
 	learned uint64                     // rises when Expect has news worth sending
+	taught  int64                      // root time at which it last rose for what tests learnt
 
 	// unjudged are codes that came while the unit was not claimed, with what
 	// there is to say if the claim does not know them.
 	unjudged map[stream.Series]*Finding
+
+	// Accelerators: of its lines in Engine.lines, if forgot is the engine's.
+	recent stream.Recent[*line]
+	looked int // how many lines there are
+	forgot uint64
 }
 
 // lane is the unit that an origin's session currently has open.
@@ -93,11 +106,19 @@ type lineKey struct {
 
 type line struct {
 	series  stream.Series
+	of      string // the source's name
 	source  *source
 	speaker *speaker
-	known   bool // the code is remembered
-	rules   []int
-	windows []*window // beside rules; nil where none is open yet
+	known   bool           // the code is remembered
+	floor   event.Severity // least that matters to any of probes
+	rules   []ruling
+	probes  []probe
+}
+
+// ruling is a rule that matches a line, and its window; nil while none is open.
+type ruling struct {
+	rule   *Rule
+	window *window
 }
 
 // NewEngine returns an engine without any knowledge.
@@ -108,6 +129,7 @@ func NewEngine(cfg Config) (*Engine, error) {
 	cfg.Rules = slices.Clone(cfg.Rules)
 	return &Engine{
 		cfg:     cfg,
+		specs:   cfg.specs(),
 		origins: make(map[string]*origin),
 		windows: make(map[windowKey]*window),
 		wake:    math.MinInt64,
@@ -162,7 +184,7 @@ func (e *Engine) Claimed(unit event.Unit, x Expectations) {
 	}
 	for _, s := range o.sources {
 		o.watch(s)
-		s.next = math.MinInt64
+		s.next, s.due = math.MinInt64, math.MinInt64
 	}
 	e.wake = math.MinInt64
 }
@@ -180,14 +202,16 @@ type Size struct {
 	Windows    int
 	Active     int // open findings of rules
 	Novelties  int // open findings of first-seen codes
+	Tests      int // of rates, ratios and levels
+	Changed    int // of these, with an open finding
 	Refused    Refused
 }
 
-// Size counts; it walks over all speakers.
+// Size counts; it walks over all speakers and tests.
 func (e *Engine) Size() Size {
 	z := Size{
 		Origins: len(e.origins), Speakers: e.speakers, Codes: e.codes,
-		Windows: len(e.windows), Active: len(e.active), Refused: e.refused,
+		Windows: len(e.windows), Active: len(e.active), Tests: e.tests, Refused: e.refused,
 	}
 	for _, o := range e.origins {
 		z.Novelties += len(o.novel)
@@ -195,6 +219,11 @@ func (e *Engine) Size() Size {
 		for _, s := range o.sources {
 			if s.observed {
 				z.Observed++
+			}
+			for _, t := range s.tests {
+				if t.open() {
+					z.Changed++
+				}
 			}
 			for _, sp := range s.speakers {
 				if sp.Open != nil {
@@ -250,6 +279,9 @@ func (e *Engine) Observe(i int) []Finding {
 	if len(ln.rules) > 0 && !s.backlog {
 		out = e.count(ln, &s, out)
 	}
+	if s.severity >= ln.floor && !s.backlog {
+		out = e.measure(o, ln, &s, out)
+	}
 	return out
 }
 
@@ -281,36 +313,54 @@ func newOrigin(name string) *origin {
 
 // lookUp finds or makes what is remembered of a line of an origin.
 func (e *Engine) lookUp(o *origin, l *stream.Line) *line {
+	if o.forgot != e.forgot {
+		o.forgetRecent(e.forgot)
+	}
+	if ln, ok := o.recent.Get(l.Series()); ok && ln.of == l.Source {
+		return ln
+	}
 	key := lineKey{o, l.Source, l.Entity, l.Signal}
 	if ln := e.lines[key]; ln != nil {
+		o.recent.Put(ln.series, ln, o.looked)
 		return ln
 	}
 	if len(e.lines) >= maxLines {
 		e.forgetLines()
+		o.forgetRecent(e.forgot)
 	}
-	ln := &line{series: l.Series()}
+	ln := &line{series: l.Series(), of: l.Source}
 	for i := range e.cfg.Rules {
 		if r := &e.cfg.Rules[i]; stream.Match(r.Entity, l.Entity) && stream.Match(r.Signal, l.Signal) {
-			ln.rules = append(ln.rules, i)
+			ln.rules = append(ln.rules, ruling{rule: r})
 		}
 	}
-	ln.windows = make([]*window, len(ln.rules))
+	ln.probes, ln.floor = e.probes(ln.series)
 	e.lines[key] = ln
+	o.looked++
+	o.recent.Put(ln.series, ln, o.looked)
 	return ln
+}
+
+// forgetRecent empties the cache of an origin that lines were forgotten of.
+func (o *origin) forgetRecent(forgot uint64) {
+	o.recent.Clear()
+	o.looked, o.forgot = 0, forgot
 }
 
 func (e *Engine) forgetLines() {
 	clear(e.lines)
 	clear(e.arrived)
+	e.forgot++
 	e.last = nil
 }
 
 // Tick says that root time has come to now: findings end, provisional ones
-// are confirmed, and what was not heard for long is dropped. A silence needs
-// no tick: the heartbeat that proves it decides it.
+// are confirmed, rates are looked at, and what was not heard for long is
+// dropped. A silence, a ratio and a fall need no tick: the heartbeat that proves
+// them decides them.
 func (e *Engine) Tick(now int64) []Finding {
 	e.now = max(e.now, now)
-	out := e.pending
+	out := e.endTicks(e.pending)
 	e.pending = nil
 	if e.now >= e.wake {
 		e.wake = math.MaxInt64
@@ -347,6 +397,7 @@ func (e *Engine) age(out []Finding) []Finding {
 		}
 		for _, s := range o.sources {
 			out = e.ageSpeakers(o, s, limit, out)
+			out = e.ageTests(o, s, limit, out)
 		}
 	}
 	e.ageWindows()
@@ -357,6 +408,10 @@ func (e *Engine) drop(name string, o *origin) {
 	e.codes -= len(o.codes)
 	for _, s := range o.sources {
 		e.speakers -= len(s.speakers)
+		e.tests -= len(s.tests)
+		for _, t := range s.tests {
+			t.dismiss()
+		}
 	}
 	delete(e.origins, name)
 	e.forgetLines()

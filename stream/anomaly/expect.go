@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -32,6 +33,7 @@ type Expectations struct {
 	Partial  bool            // some were refused for want of room, so a new one cannot be told
 	Codes    []stream.Series // sorted, unique
 	Speakers []Speaker       // sorted by source and entity, unique
+	Tests    []Test          // sorted by source, kind, name and series, unique
 }
 
 // Speaker is what is known of one entity that speaks through one source.
@@ -67,7 +69,27 @@ func (x Expectations) Merge(y Expectations) Expectations {
 	out.Speakers = mergeUnique(x.Speakers, y.Speakers,
 		func(s, t Speaker) int { return s.compareKey(&t) }, mergeSpeaker)
 	out.Speakers = out.Speakers[:min(len(out.Speakers), MaxSpeakers)]
+	out.Tests = mergeUnique(x.Tests, y.Tests, func(t, u Test) int { return t.compareKey(&u) }, mergeTest)
+	out.Tests = out.Tests[:min(len(out.Tests), MaxTests)]
 	return out
+}
+
+// Halve drops half of the longest of the lists, for whoever has no room for all,
+// and reports whether there was any to drop: of codes so that new ones are no
+// longer told, of speakers and tests so that they are learnt anew. The lists are
+// cut, not changed.
+func (x *Expectations) Halve() bool {
+	switch codes, speakers, tests := len(x.Codes), len(x.Speakers), len(x.Tests); {
+	case codes+speakers+tests == 0:
+		return false
+	case tests >= max(codes, speakers):
+		x.Tests = x.Tests[:tests/2]
+	case codes > speakers:
+		x.Codes, x.Partial = x.Codes[:codes/2], true
+	default:
+		x.Speakers = x.Speakers[:speakers/2]
+	}
+	return true
 }
 
 // betterKnown orders by what was collected: something before nothing, more
@@ -135,11 +157,17 @@ func laterSilence(f, g *Finding) *Finding {
 	return f
 }
 
-const expectationsVersion = 1
+// Version 1 knew nothing of tests. What has none is still written so, for
+// those who know no other.
+const expectationsVersion = 2
 
 // Append writes the expectations; equal ones have equal bytes.
 func (x Expectations) Append(w *pack.Writer) {
-	w.Uint(expectationsVersion)
+	version := uint64(expectationsVersion)
+	if len(x.Tests) == 0 {
+		version = 1
+	}
+	w.Uint(version)
 	w.Uint(uint64(x.Since))
 	w.Uint(uint64(x.Floor))
 	w.Bool(x.Partial)
@@ -151,12 +179,22 @@ func (x Expectations) Append(w *pack.Writer) {
 	for i := range x.Speakers {
 		appendSpeaker(w, &x.Speakers[i])
 	}
+	if version == 1 {
+		return
+	}
+	w.Array(len(x.Tests))
+	for i := range x.Tests {
+		appendTest(w, &x.Tests[i])
+	}
 }
 
 // ReadExpectations reads what [Expectations.Append] wrote, and checks order
 // and caps. Errors stick in r, and give the zero value.
 func ReadExpectations(r *pack.Reader) Expectations {
-	readVersion(r, "expectations version", expectationsVersion)
+	version := r.Uint("expectations version", math.MaxUint64)
+	if r.Err() == nil && (version < 1 || version > expectationsVersion) {
+		r.Fail("expectations version", fmt.Errorf("%d is unknown, 1 to %d are understood", version, expectationsVersion))
+	}
 	var x Expectations
 	x.Since = readTime(r, "since")
 	x.Floor = event.Severity(r.Uint("floor", uint64(event.MaxSeverity)))
@@ -164,6 +202,12 @@ func ReadExpectations(r *pack.Reader) Expectations {
 	x.Codes = readSorted(r, "codes", MaxCodes, readSeries, stream.Series.Compare)
 	x.Speakers = readSorted(r, "speakers", MaxSpeakers, readSpeaker,
 		func(s, t Speaker) int { return s.compareKey(&t) })
+	if version > 1 {
+		x.Tests = readSorted(r, "tests", MaxTests, readTest, func(t, u Test) int { return t.compareKey(&u) })
+		if r.Err() == nil && len(x.Tests) == 0 {
+			r.Fail("tests", errors.New("none, which is version 1"))
+		}
+	}
 	if r.Err() != nil {
 		return Expectations{}
 	}

@@ -1,12 +1,13 @@
-// Package anomaly detects: fixed rules, codes never seen before, and the
-// silence of an expected speaker. It gives findings, each with the interval of
+// Package anomaly detects: fixed rules, codes never seen before, the silence of
+// an expected speaker, and changes of rates, of ratios and of levels by the
+// sequential tests of package detect. It gives findings, each with the interval of
 // its onset, what decided it, what it was compared with, and its evidence.
 //
 // An [Engine] is a deterministic core. Events, heartbeats, sessions, claims
 // and ticks enter by its methods, in the order in which the caller's log has
 // them; the same order gives the same findings and, by [Engine.Snapshot], the
 // same state, byte for byte, on every machine. There is no clock, goroutine,
-// randomness, map order or floating point inside.
+// randomness or map order inside, and floating point only in package detect.
 //
 // What it assumes: custody hands each event of a unit to one relay's step
 // once. A rule's window therefore belongs to the series on this relay, and a
@@ -31,6 +32,9 @@ const (
 	DetectorRule      = "rule"
 	DetectorFirstSeen = "first-seen"
 	DetectorSilence   = "silence"
+	DetectorRate      = "rate"
+	DetectorRatio     = "ratio"
+	DetectorLevel     = "level"
 )
 
 // logicVersion is part of every finding's identity; it rises when a detector
@@ -129,6 +133,16 @@ func identify(detector, rule, key string, onset int64) ID {
 	w.Int(onset)
 	sum := sha256.Sum256(w.Bytes())
 	return ID(sum[:16])
+}
+
+// Travels reports whether the finding, while it goes on, is part of the
+// [Expectations] of its origin, so that another relay may come to revise it.
+func (f *Finding) Travels() bool {
+	switch f.Detector {
+	case DetectorSilence, DetectorRate, DetectorRatio, DetectorLevel:
+		return true
+	}
+	return false
 }
 
 // revise returns the next revision of f. The last possible one stays: a peer

@@ -60,7 +60,7 @@ func play(t *testing.T, text string) string {
 //	join HOST RELAY | claim HOST | leave HOST | disk HOST WAL
 //	speak HOST SOURCE ENTITY SIGNAL SEVERITY EVERY | hush ENTITY
 //	say HOST SOURCE ENTITY SIGNAL SEVERITY [TIMES]
-//	source HOST SOURCE STATE | pass DURATION | state RELAY
+//	source HOST SOURCE STATE | value NUMBER | pass DURATION | state RELAY
 func perform(t *testing.T, s *stage, out *strings.Builder, line string) {
 	f := strings.Fields(line)
 	span := func(text string) time.Duration {
@@ -99,12 +99,18 @@ func perform(t *testing.T, s *stage, out *strings.Builder, line string) {
 		}
 	case "source":
 		s.host(f[1]).sources[f[2]] = f[3]
+	case "value":
+		v, err := strconv.ParseFloat(f[1], 64)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		s.value = v
 	case "pass":
 		s.pass(span(f[1]))
 	case "state":
 		z := s.relay(f[1]).Size()
-		fmt.Fprintf(out, "%s: %d speakers, %d expected, %d unobserved, %d silent, %d codes, %d windows; sha256 %.16x\n",
-			f[1], z.Speakers, z.Expected, z.Unobserved, z.Silent, z.Codes, z.Windows, sha256.Sum256(snapshotOf(s.relay(f[1]))))
+		fmt.Fprintf(out, "%s: %d speakers, %d expected, %d unobserved, %d silent, %d codes, %d windows, %d tests, %d changed; sha256 %.16x\n",
+			f[1], z.Speakers, z.Expected, z.Unobserved, z.Silent, z.Codes, z.Windows, z.Tests, z.Changed, sha256.Sum256(snapshotOf(s.relay(f[1]))))
 	default:
 		t.Fatalf("%s: unknown command", line)
 	}

@@ -39,6 +39,9 @@ func (e *Engine) learn(o *origin, x Expectations) {
 		_, sp.expected = e.patience(sp)
 		sp.touched = e.now
 	}
+	for i := range x.Tests {
+		e.recall(o, &x.Tests[i])
+	}
 	o.learned++
 }
 
@@ -68,12 +71,14 @@ func (e *Engine) Expect(unit event.Unit) Expectations {
 			x.Speakers = append(x.Speakers, sp.Speaker)
 		}
 	}
+	x.Tests = o.knownTests()
 	return x
 }
 
 // Learned returns a number that rises when [Engine.Expect] has news that the
 // root should not miss: a new code or speaker, one that came to be expected,
-// a silence that began or ended. It does not rise for each event.
+// a silence or change that began or ended, a test that has learnt enough, and
+// every ten minutes what tests learnt since. It does not rise for each event.
 func (e *Engine) Learned(unit event.Unit) uint64 {
 	if o := e.origins[unit.Origin]; o != nil {
 		return o.learned

@@ -68,18 +68,18 @@ func newWindow(r *Rule, s stream.Series, point int64) *window {
 
 // count lets every rule that the line matches count the event.
 func (e *Engine) count(ln *line, s *sighting, out []Finding) []Finding {
-	for i, ri := range ln.rules {
-		r := &e.cfg.Rules[ri]
+	for i := range ln.rules {
+		r := ln.rules[i].rule
 		if s.severity < event.Severity(r.MinSeverity) {
 			continue
 		}
-		w := ln.windows[i]
+		w := ln.rules[i].window
 		if w == nil {
 			if w = e.window(r, s); w == nil {
 				e.refused.Windows++
 				continue
 			}
-			ln.windows[i] = w
+			ln.rules[i].window = w
 		}
 		if !w.add(s) {
 			e.refused.Late++

@@ -28,6 +28,10 @@ type source struct {
 	stretch  uint64 // its number; pauses are measured within one only
 	speakers map[string]*speaker
 	next     int64 // accelerator: no silence is due before this
+
+	tests   map[testKey]*test
+	waiting []*test // accelerator: ratios with requests that are not stepped
+	due     int64   // accelerator: no step without events says anything before this
 }
 
 // beat is the latest word of one lane on a source.
@@ -134,7 +138,7 @@ func (o *origin) source(name string) *source {
 }
 
 func newSource(name string) *source {
-	return &source{name: name, speakers: make(map[string]*speaker), next: math.MinInt64}
+	return &source{name: name, speakers: make(map[string]*speaker), tests: make(map[testKey]*test), next: math.MinInt64, due: math.MinInt64}
 }
 
 // Heartbeat steps what an agent says of one of its sources in one lane. AsOf
@@ -144,7 +148,7 @@ func newSource(name string) *source {
 // its way can be overlooked.
 func (e *Engine) Heartbeat(unit event.Unit, ev *event.Event, asOf int64) []Finding {
 	o := e.origins[unit.Origin]
-	if !e.cfg.Silence.Enabled || o == nil || int(unit.Lane) >= event.Lanes {
+	if !e.cfg.observes() || o == nil || int(unit.Lane) >= event.Lanes {
 		return nil
 	}
 	o.heard = e.now
@@ -166,10 +170,17 @@ func (e *Engine) Heartbeat(unit event.Unit, ev *event.Event, asOf int64) []Findi
 	}
 	*b = beat{readable: ev.Signal == readable, asOf: asOf}
 	o.watch(s)
-	if !s.observed || s.progress() <= s.next {
+	if !s.observed {
 		return nil
 	}
-	return e.deadlines(o, s)
+	var out []Finding
+	progress := s.progress()
+	if e.cfg.Silence.Enabled && progress > s.next {
+		out = e.deadlines(o, s, progress)
+	}
+	out = e.advance(o, s, progress, out)
+	sortFindings(out)
+	return out
 }
 
 // Lost steps an event of kind [event.Loss]: its source said what is missing, so
@@ -205,7 +216,7 @@ func (o *origin) watch(s *source) {
 	s.observed = true
 	s.since = max(s.beats[event.Critical].asOf, s.beats[event.Bulk].asOf)
 	s.stretch++
-	s.next = math.MinInt64
+	s.next, s.due = math.MinInt64, math.MinInt64
 }
 
 // patience returns how long a speaker may pause, and whether it is expected
@@ -222,8 +233,7 @@ func (e *Engine) patience(sp *speaker) (int64, bool) {
 }
 
 // deadlines finds the speakers of a source whose deadline has passed.
-func (e *Engine) deadlines(o *origin, s *source) []Finding {
-	progress := s.progress()
+func (e *Engine) deadlines(o *origin, s *source, progress int64) []Finding {
 	s.next = math.MaxInt64
 	var out []Finding
 	for _, sp := range s.speakers {
@@ -244,7 +254,6 @@ func (e *Engine) deadlines(o *origin, s *source) []Finding {
 		o.learned++
 		out = append(out, *sp.Open)
 	}
-	sortFindings(out)
 	return out
 }
 

@@ -14,7 +14,7 @@ import (
 	"pando/stream"
 )
 
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 // Snapshot writes the whole state, sorted: equal states have equal bytes. An
 // engine of the same configuration that restores it goes on identically.
@@ -51,13 +51,14 @@ func (e *Engine) Snapshot(w *pack.Writer) {
 
 // counters lists the fields in the order of the format.
 func (r *Refused) counters() []*uint64 {
-	return []*uint64{&r.Origins, &r.Speakers, &r.Codes, &r.Novelties, &r.Windows, &r.Late}
+	return []*uint64{&r.Origins, &r.Speakers, &r.Codes, &r.Novelties, &r.Windows, &r.Late, &r.Tests}
 }
 
 // Restore replaces the state by what [Engine.Snapshot] wrote; after an error
 // the engine is as before. The windows of rules that the engine's
-// configuration does not have, or has with another span, are dropped; a lower
-// first_seen.min_severity makes origins learn anew.
+// configuration does not have, or has with another span, are dropped, and so
+// are tests that count something else now; tests with other options keep their
+// baselines; a lower first_seen.min_severity makes origins learn anew.
 func (e *Engine) Restore(r *pack.Reader) error {
 	fresh, err := NewEngine(e.cfg)
 	if err != nil {
@@ -99,6 +100,7 @@ func appendOrigin(w *pack.Writer, o *origin) {
 	w.Uint(uint64(o.floor))
 	w.Bool(o.partial)
 	w.Uint(o.learned)
+	w.Int(o.taught)
 	for _, l := range o.lanes {
 		stream.AppendUnit(w, l.unit)
 		w.Bool(l.present)
@@ -135,6 +137,7 @@ func (e *Engine) readOrigin(r *pack.Reader) *origin {
 	o.floor = event.Severity(r.Uint("floor", uint64(event.MaxSeverity)))
 	o.partial = r.Bool("partial")
 	o.learned = r.Uint("learned", math.MaxUint64)
+	o.taught = readTime(r, "taught")
 	for i := range o.lanes {
 		o.lanes[i] = lane{unit: stream.ReadUnit(r), present: r.Bool("present"), claimed: r.Bool("claimed")}
 	}
@@ -161,10 +164,15 @@ func (e *Engine) readOrigin(r *pack.Reader) *origin {
 		}
 		o.unjudged[f.Series] = &f
 	}
-	for _, s := range readSorted(r, "sources", MaxSources, readSource,
+	for _, s := range readSorted(r, "sources", MaxSources, e.readSource,
 		func(s, t *source) int { return strings.Compare(s.name, t.name) }) {
 		o.sources[s.name] = s
 		e.speakers += len(s.speakers)
+		e.tests += len(s.tests)
+		o.tests += len(s.tests)
+		for _, t := range s.sortedTests() {
+			e.queue(o, t)
+		}
 	}
 	return o
 }
@@ -189,9 +197,14 @@ func appendSource(w *pack.Writer, s *source) {
 		appendRef(w, sp.ref)
 		w.String(sp.signal)
 	}
+	tests := s.sortedTests()
+	w.Array(len(tests))
+	for _, t := range tests {
+		appendUnderWay(w, t)
+	}
 }
 
-func readSource(r *pack.Reader) *source {
+func (e *Engine) readSource(r *pack.Reader) *source {
 	s := newSource(readText(r, "source", event.MaxName))
 	for i := range s.beats {
 		s.beats[i] = beat{readable: r.Bool("readable"), asOf: r.Int("as of")}
@@ -202,6 +215,20 @@ func readSource(r *pack.Reader) *source {
 	for _, sp := range readSorted(r, "speakers", MaxSpeakers, readHeard,
 		func(a, b *speaker) int { return strings.Compare(a.Entity, b.Entity) }) {
 		s.speakers[sp.Entity] = sp
+	}
+	var last testKey
+	for i := range r.Array("tests", MaxTests) {
+		key, t := e.readUnderWay(r)
+		if r.Err() == nil && i > 0 && last.compare(key) >= 0 {
+			r.Fail("tests", errors.New("not in order"))
+		}
+		if r.Err() != nil {
+			break
+		}
+		if last = key; t != nil {
+			t.source = s
+			s.tests[key] = t
+		}
 	}
 	return s
 }

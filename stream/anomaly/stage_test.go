@@ -11,6 +11,7 @@ import (
 	"pando/event/clock"
 	"pando/internal/pack"
 	"pando/stream"
+	"pando/stream/detect"
 )
 
 const (
@@ -25,6 +26,13 @@ func quick() Config {
 	c := DefaultConfig()
 	c.Rules = []Rule{{Name: "errors", Signal: "http.5??", Count: 10, Within: 2 * time.Second,
 		Class: Error, Severity: Level(event.SeverityError)}}
+	c.Rates = []RateOf{{Name: "calls", Signal: "call", Class: Load, Severity: Level(event.SeverityWarn),
+		RateOptions: detect.RateOptions{ARL: time.Hour, Learn: 20 * time.Second, Memory: 2 * time.Minute,
+			Hold: 2 * time.Second, Rearm: 10 * time.Second, Adopt: time.Minute}}}
+	c.Ratios = []RatioOf{{Name: "failures", Of: "rpc.*", Failed: "rpc.err", Class: Error, Severity: Level(event.SeverityError),
+		RatioOptions: detect.RatioOptions{ARL: 100_000, Learn: 200, Memory: 2000, MinVolume: 20, Hold: 50, Rearm: 200, Adopt: 2000}}}
+	c.Levels = []LevelOf{{Name: "latency", Signal: "took", Class: Latency, Severity: Level(event.SeverityWarn),
+		LevelOptions: detect.LevelOptions{ARL: 20_000, Learn: 100, Memory: 1000, Hold: 20, Rearm: 100, Adopt: 500}}}
 	c.FirstSeen.LearnFor = 5 * time.Second
 	c.Silence.LearnFor = 5 * time.Second
 	c.Silence.MinEvents = 16
@@ -50,6 +58,7 @@ type stage struct {
 	voices  []*voice
 	root    map[string]Expectations
 	unread  int64 // how long ago the sources were looked at before
+	value   float64
 	told    []told
 	observe func(relay string, step func(*Engine) []Finding) []Finding // seam for differential tests
 }
@@ -184,6 +193,7 @@ func (s *stage) say(host, source, entity, signal string, severity event.Severity
 	}
 	h.seq[lane]++
 	ev := event.Event{Seq: h.seq[lane], Source: source, Entity: entity, Signal: signal, Severity: severity, Flags: flags,
+		Value: s.value + float64(h.seq[lane]*7%10),
 		Stamp: event.Stamp{Lo: s.now - s.unread, Hi: s.now, Point: s.now}}
 	a := arrivalOf(h.unit(lane), ev)
 	a.Place(clock.Mapping{Offset: -milli, Bound: milli, At: s.now}, s.now)

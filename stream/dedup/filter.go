@@ -12,8 +12,9 @@
 //
 // Nothing that goes on is hidden. A folded finding that lasts longer than its
 // alarm is said after all; so is one whose alarm must be forgotten. Nor is one
-// that the root can count on folded into one that is provisional. A silence is
-// never folded: it is said of a path, and moves from relay to relay with it.
+// that the root can count on folded into one that is provisional. Silences and
+// changes of rates, ratios and levels are never folded: they are said of a path,
+// and move from relay to relay with it.
 //
 // How many findings were folded into an alarm, and the paths by which they
 // came, stand in its summary from its next revision on, the last of which says
@@ -159,12 +160,10 @@ func (f *Filter) pass(out []anomaly.Finding, x *anomaly.Finding, e *event.Event)
 	return f.say(out, x, identity, path)
 }
 
-// alone reports whether a finding is an alarm of its own in any case: a silence
-// is of one source, and what tells the matches of a pattern apart, its key, is no
-// field of a finding.
-func alone(x *anomaly.Finding) bool {
-	return x.Detector == anomaly.DetectorSilence || x.Detector == cep.DetectorPattern
-}
+// alone reports whether a finding is an alarm of its own in any case: one that
+// travels is of one source, and what tells the matches of a pattern apart, its key,
+// is no field of a finding.
+func alone(x *anomaly.Finding) bool { return x.Travels() || x.Detector == cep.DetectorPattern }
 
 func pathOf(x *anomaly.Finding, e *event.Event) (p Path) {
 	if len(x.Evidence) > 0 {

@@ -9,7 +9,7 @@ import (
 	"pando/internal/pack"
 )
 
-const codecVersion = 1
+const codecVersion = 2
 
 // errState is wrapped by what a snapshot cannot say.
 var errState = errors.New("no state of a test")
@@ -39,6 +39,8 @@ func readReal(r *pack.Reader, field string, least, most float64) float64 {
 func (r *Rate) Snapshot(w *pack.Writer) {
 	w.Uint(codecVersion)
 	w.Int(r.last)
+	w.Uint(uint64(r.gap))
+	w.Uint(uint64(r.gapAt))
 	r.test.append(w)
 }
 
@@ -46,8 +48,11 @@ func (r *Rate) Snapshot(w *pack.Writer) {
 // an error it is as before.
 func (r *Rate) Restore(in *pack.Reader) error {
 	readVersion(in)
-	fresh := Rate{last: in.Int("last step")}
+	fresh := Rate{last: in.Int("last step"), gap: readCount(in, "gap"), gapAt: readCount(in, "exposure at the gap")}
 	fresh.test = readIntensity(in, r.test.opts)
+	if in.Err() == nil && fresh.gapAt > fresh.test.at {
+		in.Fail("exposure at the gap", errState)
+	}
 	if err := in.Err(); err != nil {
 		return fmt.Errorf("restore rate: %w", err)
 	}
@@ -118,6 +123,7 @@ func (t *Intensity) append(w *pack.Writer) {
 	for i := range t.tests {
 		w.Uint(uint64(t.tests[i].weight))
 		w.Uint(uint64(t.tests[i].zero))
+		w.Uint(uint64(t.tests[i].events))
 	}
 	w.Int(int64(t.open))
 	w.Uint(uint64(t.openedAt))
@@ -138,6 +144,7 @@ func readIntensity(r *pack.Reader, o IntensityOptions) Intensity {
 		s := &t.tests[i]
 		s.weight = int64(r.Uint("evidence", uint64(2*s.threshold)))
 		s.zero = int64(r.Uint("zero", uint64(t.at)))
+		s.events = readCount(r, "events since")
 	}
 	t.open = readAlternative(r, "open")
 	t.openedAt = int64(r.Uint("opened", uint64(t.at)))
@@ -171,9 +178,11 @@ func (b *baseline) append(w *pack.Writer) {
 	w.Uint(uint64(b.whole))
 }
 
+// Sums of a baseline are less: more than sums of that many integers can be,
+// and quotients stay finite.
+const mostSum, mostSquare = 1e20, 1e60
+
 func readBaseline(r *pack.Reader, at int64) baseline {
-	// More than sums of that many integers can be; quotients stay finite.
-	const mostSum, mostSquare = 1e20, 1e60
 	b := baseline{
 		exposure: readReal(r, "exposure learnt", 0, mostSum), events: readReal(r, "events learnt", 0, mostSum),
 		expected: readReal(r, "expected", 0, mostSquare), square: readReal(r, "squares", 0, mostSquare),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"strconv"
 
 	"pando/internal/exact"
 )
@@ -34,16 +35,6 @@ var alternatives = [...]alternative{
 	{1.5, 0.1}, {2, 0.6}, {4, 0.1}, {16, 0.05}, {1.0 / 2, 0.1}, {1.0 / 8, 0.05},
 }
 
-// Direction of the changes to look for.
-type Direction uint8
-
-// The directions.
-const (
-	Both Direction = iota
-	Rises
-	Falls
-)
-
 // IntensityOptions are in units of exposure: whatever the events are counted
 // against, be it nanoseconds, requests or samples.
 type IntensityOptions struct {
@@ -59,11 +50,12 @@ type IntensityOptions struct {
 	Adopt     int64 // a change that lasts so long is the new baseline
 }
 
-func (o *IntensityOptions) validate() error {
+// validate reports all faults; show writes an exposure for people.
+func (o *IntensityOptions) validate(show func(exposure int64) string) error {
 	var faults []error
 	want := func(name string, v, least, most int64) {
 		if v < least || v > most {
-			faults = append(faults, fmt.Errorf("%s is %d: want %d to %d", name, v, least, most))
+			faults = append(faults, fmt.Errorf("%s is %s: want %s to %s", name, show(v), show(least), show(most)))
 		}
 	}
 	const most = math.MaxInt64 / 64
@@ -124,6 +116,7 @@ type Intensity struct {
 type cusum struct {
 	weight int64 // nats/2^32; from 0 to twice the threshold
 	zero   int64 // exposure at which it was last 0: the likeliest beginning of a change
+	events int64 // since then
 
 	// Derived from the baseline at the end of a block.
 	event     int64 // weight of an event; negative for falls
@@ -147,7 +140,11 @@ type Change struct {
 
 // NewIntensity returns a test without a baseline.
 func NewIntensity(o IntensityOptions) (*Intensity, error) {
-	if err := o.validate(); err != nil {
+	return newIntensity(o, func(exposure int64) string { return strconv.FormatInt(exposure, 10) })
+}
+
+func newIntensity(o IntensityOptions, show func(exposure int64) string) (*Intensity, error) {
+	if err := o.validate(show); err != nil {
 		return nil, fmt.Errorf("intensity test: %w", err)
 	}
 	return &Intensity{opts: o, open: -1, calm: -1, last: -1}, nil
@@ -221,10 +218,11 @@ func scaled(s *cusum) int64 {
 // step adds what the events say of the alternative, against what the exposure
 // without them says.
 func (s *cusum) step(at, exposure, events, unit int64) {
+	s.events = min(s.events+events, math.MaxInt64/2)
 	s.weight += portion(s.drift, exposure, unit) + s.event*events
 	switch {
 	case s.weight <= 0:
-		s.weight, s.zero = 0, at
+		s.weight, s.zero, s.events = 0, at, 0
 	case s.weight > 2*s.threshold:
 		s.weight = 2 * s.threshold // a change that is over must show
 	}
@@ -271,10 +269,8 @@ func (t *Intensity) change(found int8) Change {
 		Up: up(found), From: t.onset, To: t.at, At: t.at, Score: scaled(s),
 		Baseline: t.Baseline(), Fano: t.base.fano(),
 	}
-	// The events since the onset, by what they weigh.
-	if span := t.at - s.zero; span > 0 && s.event != 0 {
-		n := float64(s.weight-portion(s.drift, span, t.opts.Unit)) / float64(s.event)
-		c.Now = n / float64(span) * float64(t.opts.Unit)
+	if span := t.at - s.zero; span > 0 {
+		c.Now = float64(s.events) / float64(span) * float64(t.opts.Unit)
 	}
 	return c
 }
@@ -301,13 +297,13 @@ func (t *Intensity) watch(events int64) (Change, bool) {
 		// The dispersion of the change's own blocks is not known: they were
 		// never predicted. The old one stands until they are.
 		t.fresh.expected, t.fresh.square = t.base.expected, t.base.square
-		t.fresh.whole = t.base.whole
+		t.fresh.whole = min(t.fresh.whole+t.base.whole, math.MaxInt64/2)
 		t.base = t.fresh
 	}
 	t.base.openFrom, t.base.openEvents = t.at, 0
 	t.last, t.rearm, t.open, t.calm = t.open, t.at+min(t.opts.Rearm, math.MaxInt64-t.at), -1, -1
 	for i := range t.tests {
-		t.tests[i].weight, t.tests[i].zero = 0, t.at
+		t.tests[i].weight, t.tests[i].zero, t.tests[i].events = 0, t.at, 0
 	}
 	t.derive()
 	return c, true

@@ -112,7 +112,7 @@ func (l *Level) Step(v float64) (LevelChange, bool) {
 	down, wasDown := l.below.Observe(1, below)
 	wide, wasWide := l.beyond.Observe(1, above+below)
 	if up.Adopted || down.Adopted || wide.Adopted {
-		l.restart()
+		l.Restart()
 	} else if !l.changed() {
 		l.learn(v)
 	}
@@ -139,8 +139,18 @@ func (l *Level) tells(which int, c Change, this bool) bool {
 	return this
 }
 
-// restart learns anew: the fences of the values before say nothing of these.
-func (l *Level) restart() {
+// At is how many samples were stepped.
+func (l *Level) At() int64 { return l.above.at }
+
+// Since is the number of the sample since which there is evidence for any
+// change, that of the latest if there is none.
+func (l *Level) Since() int64 {
+	return min(l.above.Since(), l.below.Since(), l.beyond.Since())
+}
+
+// Restart learns anew, and forgets an open change: the fences of the values
+// before say nothing of those that come.
+func (l *Level) Restart() {
 	l.values, l.count, l.told = newSample(fenceValues), 0, [3]bool{}
 	for _, t := range []*Intensity{&l.above, &l.below, &l.beyond} {
 		t.restart()

@@ -8,6 +8,8 @@ import (
 
 // RateOptions configure a [Rate]. All durations are at least a Tick.
 type RateOptions struct {
+	Direction Direction `yaml:"direction"` // of the changes to look for: both, rises or falls
+
 	ARL    time.Duration `yaml:"arl"`    // mean time from one false finding to the next, of a series that does not change
 	Learn  time.Duration `yaml:"learn"`  // before anything is found
 	Memory time.Duration `yaml:"memory"` // time constant of the baseline
@@ -36,17 +38,19 @@ const (
 // Rate tests whether events came to be more or less frequent in time. See
 // [Intensity] for the method.
 type Rate struct {
-	test Intensity
-	last int64 // root time of the latest step; 0 before the first
+	test  Intensity
+	last  int64 // root time of the latest step; 0 before the first
+	gap   int64 // time that the latest Skip passed over
+	gapAt int64 // exposure at which it did
 }
 
 // NewRate returns a test that has learnt nothing.
 func NewRate(o RateOptions) (*Rate, error) {
-	t, err := NewIntensity(IntensityOptions{
-		Unit: int64(time.Second), ARL: int64(o.ARL), Block: int64(rateBlock),
+	t, err := newIntensity(IntensityOptions{
+		Direction: o.Direction, Unit: int64(time.Second), ARL: int64(o.ARL), Block: int64(rateBlock),
 		Learn: int64(o.Learn), Memory: int64(o.Memory),
 		Hold: int64(o.Hold), Rearm: int64(o.Rearm), Adopt: int64(o.Adopt),
-	})
+	}, func(exposure int64) string { return time.Duration(exposure).String() })
 	if err != nil {
 		return nil, fmt.Errorf("rate: %w", err)
 	}
@@ -75,11 +79,43 @@ func (r *Rate) Step(now, events int64) (Change, bool) {
 	return r.inTime(c), ok
 }
 
-// inTime turns exposures into root times.
+// Skip goes on at root time now: nobody knows what came since the latest step,
+// so that time says nothing of the rate. A test that was not stepped yet begins
+// there.
+func (r *Rate) Skip(now int64) {
+	if r.last != 0 && now > r.last {
+		if r.gapAt < r.test.at {
+			r.gap = 0
+		}
+		r.gap, r.gapAt = min(r.gap+now-r.last, math.MaxInt64/2), r.test.at
+	}
+	r.last = max(r.last, now)
+}
+
+// inTime turns exposures into root times. A change that began when nobody
+// looked began, at the earliest, when somebody last had.
 func (r *Rate) inTime(c Change) Change {
-	off := r.last - r.test.at
-	c.From, c.To, c.At = c.From+off, c.To+off, c.At+off
+	c.From, c.To, c.At = r.time(c.From), r.last, r.last
 	return c
+}
+
+// time is the root time of an exposure. Only the latest gap is known: times
+// before one more are too late by it.
+func (r *Rate) time(exposure int64) int64 {
+	t := r.last - (r.test.at - exposure)
+	if r.gap > 0 && exposure <= r.gapAt {
+		t -= r.gap
+	}
+	return t
+}
+
+// Since is the root time since when there is evidence for any change, that of
+// the latest step if there is none.
+func (r *Rate) Since() int64 {
+	if at := r.test.Since(); at < r.test.at {
+		return r.time(at)
+	}
+	return r.last
 }
 
 // Due returns the root time at which a step without events would find a fall,
@@ -96,6 +132,10 @@ func (r *Rate) Due() int64 {
 	}
 	return due
 }
+
+// Test is the test of the counts, for what it has learnt and found; only the
+// rate may step it.
+func (r *Rate) Test() *Intensity { return &r.test }
 
 // Learning reports whether the baseline is not known well enough yet.
 func (r *Rate) Learning() bool { return r.test.Learning() }

@@ -49,6 +49,10 @@ func (r *Ratio) Step(requests, failed int64) (Change, bool) {
 	return r.test.Observe(requests, min(failed, requests))
 }
 
+// Test is the test of the failures, for what it has learnt and found; only the
+// ratio may step it.
+func (r *Ratio) Test() *Intensity { return &r.test }
+
 // Learning reports whether the share is not known well enough yet.
 func (r *Ratio) Learning() bool { return r.test.Learning() }
 
