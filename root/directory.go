@@ -76,7 +76,7 @@ func (r *Root) rehome(ctx context.Context) {
 			last = now
 			r.directoryChanged()
 		}
-		if leader, ok := r.link.leader(); ok && leader.Addr != "" && r.link.connected() {
+		if leader, ok := r.link.reachable(); ok && leader.Addr != "" {
 			r.mu.Lock()
 			for c := range r.children {
 				if c.peer.Role == transport.RoleRelay {

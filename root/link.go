@@ -41,6 +41,7 @@ type link struct {
 	mu      sync.Mutex
 	term    uint64
 	session *transport.Session
+	lost    Server                            // whose session ended last, while there is no other
 	waiting map[uint64]chan transport.Message // by request id; at most what children have in flight
 }
 
@@ -154,11 +155,11 @@ func (l *link) connect(ctx context.Context, leader Server) {
 		return
 	}
 	l.mu.Lock()
-	l.session = s
+	l.session, l.lost = s, Server{}
 	l.mu.Unlock()
 	defer func() {
 		l.mu.Lock()
-		l.session = nil
+		l.session, l.lost = nil, leader
 		l.mu.Unlock()
 		s.Close("the leader changed, or this root stops")
 	}()
@@ -202,11 +203,13 @@ func (l *link) receive(ctx context.Context, s *transport.Session) {
 	}
 }
 
-// connected reports whether there is a session to the leader.
-func (l *link) connected() bool {
+// reachable returns another root that leads, unless the session to it was lost:
+// then it may be gone, and this root has not noticed yet that it leads no more.
+func (l *link) reachable() (Server, bool) {
+	leader, ok := l.leader()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.session != nil
+	return leader, ok && leader != l.lost
 }
 
 // tell sends this root's status to the leader; it may be missed.

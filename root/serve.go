@@ -44,8 +44,8 @@ type child struct {
 	forwards *lineup
 }
 
-// answer decides on a HELLO: a follower sends relays to the leader, as long as it
-// hears of that. Without one it takes them, to serve them when it leads or to
+// answer decides on a HELLO: a follower sends relays to the leader. Without one,
+// or when it has just lost it, it takes them, to serve them when it leads or to
 // pass on what they say.
 func (r *Root) answer(peer transport.Identity, _ transport.Hello) (transport.Welcome, error) {
 	if r.stopping.Load() {
@@ -55,7 +55,7 @@ func (r *Root) answer(peer transport.Identity, _ transport.Hello) (transport.Wel
 		if r.barred() {
 			return transport.Welcome{}, &transport.Refusal{Code: transport.CodeRefused, Reason: errDisputed.Error(), Hint: "start the other roots"}
 		}
-		if leader, ok := r.link.leader(); ok && r.link.connected() {
+		if leader, ok := r.link.reachable(); ok {
 			return transport.Welcome{Redirect: leader.Addr}, nil
 		}
 	}

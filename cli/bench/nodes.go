@@ -17,8 +17,8 @@ import (
 	"pando/agent/input"
 	"pando/internal/ops"
 	"pando/relay"
-	"pando/stream/aggregate"
 	"pando/root"
+	"pando/stream/aggregate"
 	"pando/transport"
 )
 

@@ -53,7 +53,7 @@ func TestRisesOverCrashesAndClocksSetBack(t *testing.T) {
 		c := m.start(t)
 		for range rng.IntN(300) {
 			m.wall += rng.Int64N(200) - 80 // jumps back, too
-			n := 1 + rng.IntN(100_000) // more than the logical part counts
+			n := 1 + rng.IntN(100_000)     // more than the logical part counts
 			ts, err := c.Take(n)
 			if err != nil {
 				t.Fatal(err)
