@@ -23,6 +23,11 @@ import (
 // firstLogic is the version with which every group begins.
 const firstLogic = 1
 
+// testsLogic is the logic from which on commands tell what tests have learnt.
+// Programs that know the one before cannot read that, and would keep another
+// state than those that can.
+const testsLogic = firstLogic + 1
+
 // ErrLogic reports a logic version that this program does not know. The
 // program must be upgraded.
 var ErrLogic = errors.New("the group's logic is not known to this program")

@@ -9,6 +9,8 @@ import (
 
 	"pando/internal/pack"
 	"pando/root/consensus"
+	"pando/stream/anomaly"
+	"pando/transport"
 	"pando/tree/wire"
 )
 
@@ -146,4 +148,27 @@ func (g *group) restart(i int, between func()) {
 		}
 	}
 	g.run(i)
+}
+
+// While a root that cannot read them may be a member, no command tells what
+// tests have learnt, whatever relays say.
+func TestTestsWaitForTheirLogic(t *testing.T) {
+	for _, c := range []struct {
+		logics logics
+		want   int
+	}{{programLogics()[:1], 0}, {programLogics(), 1}} {
+		g := newTunedGroup(t, func(_ int, o *Options) { o.logics = c.logics })
+		leader := g.leader()
+		g.eventually("the newest logic is in force", func() bool { return g.roots[leader].fsm.view().logic == c.logics.newest() })
+		r1 := g.relay("r1", leader)
+		r1.claim(wire.Claim{ID: 1, Origin: agent, WAL: 1, Term: term(1, 1), Opened: 10})
+		known := anomaly.Expectations{Since: epoch, Tests: []anomaly.Test{{}}}
+		var done wire.Done
+		r1.ask(transport.LaneCritical, &wire.Findings{ID: 2, Expect: []wire.Expect{{Unit: critical(agent, 1), Term: term(1, 1), Known: known}}}, wire.KindDone, &done)
+		a := r1.claim(wire.Claim{ID: 3, Origin: agent, WAL: 1, Term: term(1, 2), Opened: 10})
+		if x := a.Expect[0]; x.Since != epoch || len(x.Tests) != c.want {
+			t.Errorf("under logic %d the root knows %d tests since %d, want %d since %d", c.logics.newest(), len(x.Tests), x.Since, c.want, epoch)
+		}
+		g.stopAll()
+	}
 }

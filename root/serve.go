@@ -233,6 +233,11 @@ func (c *child) decideFindings(ctx context.Context, j *job) (transport.Message, 
 		return transport.Message{}, fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	id := m.ID
+	if c.r.fsm.view().logic < testsLogic {
+		for i := range m.Expect {
+			m.Expect[i].Known.Tests = nil
+		}
+	}
 	c.r.watch.observed(j.relay, m.Findings)
 	if err := c.r.commitFindings(ctx, j.relay, &m); err != nil {
 		c.r.watch.retracted(j.relay, m.Findings)

@@ -70,7 +70,7 @@ func GeneratedSeries() (string, []Sample) {
 			level += 40
 		}
 		day := 2 * math.Pi * float64(i) / 288
-		samples[i] = Sample{Time: int64(i) * step, Value: level + 20*math.Sin(day) + 10*math.Sin(day/7) + 3*r.NormFloat64()}
+		samples[i] = Sample{Time: int64(i) * step, Value: level + float64(20*math.Sin(day)) + float64(10*math.Sin(day/7)) + float64(3*r.NormFloat64())}
 	}
 	return "generated", samples
 }
