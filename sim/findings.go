@@ -30,7 +30,10 @@ func (w *world) heardFinding(r *relayNode, o journal.Output) {
 }
 
 // detectors is the relays' configuration: the product's detectors with spans
-// that fit a run of seconds.
+// that fit a run of seconds. Rates are tested for falls, which is what unobserved
+// time would look like. A rise is none of the comparison's: the lines come in
+// bursts, and which of them a test knows to be usual depends on how long it was
+// let learn, here for seconds.
 func detectors(large bool) []byte {
 	if large {
 		return []byte("rules: []\nfirst_seen: {enabled: false}\nsilence: {enabled: false}\n")
@@ -39,7 +42,7 @@ func detectors(large bool) []byte {
   - {name: errors, signal: "http.5??", count: 8, within: 2s, class: error, severity: error}
   - {name: busy, signal: note, count: 8, within: 1s, class: load, severity: warn}
 rates:
-  - {name: pace, signal: "*", direction: both, arl: 24h, learn: 5s, memory: 1m, hold: 1s, rearm: 2s, adopt: 10s, class: load, severity: warn}
+  - {name: pace, signal: "*", direction: falls, arl: 24h, learn: 5s, memory: 1m, hold: 1s, rearm: 2s, adopt: 10s, class: load, severity: warn}
 ratios:
   - {name: failures, of: "*", failed: "http.5??", arl: 100000, learn: 100, memory: 1000, min_volume: 10, hold: 20, rearm: 20, adopt: 100, class: error, severity: error}
 first_seen: {enabled: true, learn_for: 4s, min_severity: warn, signals: "*"}
