@@ -100,9 +100,6 @@ func (c *core) ReadState(r *pack.Reader) error {
 	c.local.read(r)
 	c.pace = readPace(r)
 	c.readFlights(r)
-	if r.Err() != nil || r.Left() == 0 { // logic 5 and earlier knew neither windows nor patterns
-		return r.Err()
-	}
 	if err := c.readWindows(r); err != nil {
 		return err
 	}
