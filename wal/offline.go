@@ -52,24 +52,29 @@ func Inspect(fsys durable.FS, dir string) (Report, error) {
 }
 
 // surveyAttempts is how often the survey of a log in use is tried.
-const surveyAttempts = 4
+const surveyAttempts = 16
+
+// errChanging says that a log was changed during each survey of it.
+var errChanging = errors.New("the log changes faster than it can be looked at: try again, or stop the node first")
 
 // surveyInUse takes a survey of a log that somebody may be writing. A
 // rotation or a trim during it looks like damage, so only what two surveys
-// agree on counts.
-func surveyInUse(fsys durable.FS, dir string) (v *survey, err error) {
+// in a row agree on counts.
+func surveyInUse(fsys durable.FS, dir string) (*survey, error) {
 	var before *CorruptError
+	fault := errChanging
 	for range surveyAttempts {
-		v, err = takeSurvey(fsys, dir)
+		v, err := takeSurvey(fsys, dir)
 		if err != nil {
+			fault = err
 			continue
 		}
 		if v.corrupt == nil || before != nil && *before == *v.corrupt {
-			break
+			return v, nil
 		}
-		before = v.corrupt
+		before, fault = v.corrupt, errChanging
 	}
-	return v, err
+	return nil, fault
 }
 
 func (v *survey) report(fsys durable.FS) (r Report, err error) {

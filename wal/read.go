@@ -213,7 +213,10 @@ func (r *Reader) lookMemory() ([]byte, error) {
 	}
 	r.off = 0
 	r.buf = append(r.buf[:0], rec...)
-	return r.buf[:len(r.buf):len(r.buf)], nil // not nil even if empty
+	if r.buf == nil { // an empty record is there, too
+		r.buf = []byte{}
+	}
+	return r.buf[:len(r.buf):len(r.buf)], nil
 }
 
 // fill reads the frame at r.off whole, and more if more is wanted.

@@ -3,15 +3,18 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -123,6 +126,20 @@ func TestARelayIsMeasured(t *testing.T) {
 	}
 }
 
+// whenSending does something once, when the first progress of a rate is told.
+type whenSending struct {
+	io.Writer
+	do   func()
+	once sync.Once
+}
+
+func (w *whenSending) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte(" events/s")) {
+		w.once.Do(w.do)
+	}
+	return w.Writer.Write(line)
+}
+
 // A machine that is short of processors starves heartbeats, and a relay hangs up
 // on an agent that it does not hear. Nothing of that is lost or doubled.
 func TestALostSessionIsResumed(t *testing.T) {
@@ -132,18 +149,20 @@ func TestALostSessionIsResumed(t *testing.T) {
 	o := DefaultRelayOptions()
 	o.Options = small(t, o.Options)
 	o.For, o.Kind, o.Batch = 4*time.Second, KindLog, 64
+	var generator *exec.Cmd
 	command := o.Command
 	o.Command = func(tier string) *exec.Cmd {
 		c := command(tier)
 		if tier == tierGenerator {
-			time.AfterFunc(2*time.Second, func() {
-				_ = c.Process.Signal(syscall.SIGSTOP)
-				time.Sleep(2 * time.Second) // four times as long as a relay waits
-				_ = c.Process.Signal(syscall.SIGCONT)
-			})
+			generator = c
 		}
 		return c
 	}
+	o.Progress = &whenSending{Writer: o.Progress, do: func() {
+		_ = generator.Process.Signal(syscall.SIGSTOP)
+		time.Sleep(2 * time.Second) // four times as long as a relay waits
+		_ = generator.Process.Signal(syscall.SIGCONT)
+	}}
 	r, err := Relay(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
