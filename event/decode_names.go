@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"unique"
 
 	"pando/internal/pack"
 )
@@ -105,12 +106,17 @@ func unpack(indices []uint32, packed []byte, size int) bool {
 	return used == uint32(size) && differ != 0
 }
 
-// readNames reads the four columns of names.
+// readNames reads the four columns of names. Names come again in batch after
+// batch, and are kept and compared for as long as their series live: so each is
+// one string in the whole process, which is found equal without a look at it,
+// and does not hold on to the batch that it came in first.
 func (c *Columns) readNames(r *pack.Reader) {
-	c.Source = c.readStrings(r, sourceStrings, c.Source.Index, c.Count, MaxName)
-	c.Entity = c.readStrings(r, entityStrings, c.Entity.Index, c.Count, MaxName)
-	c.Signal = c.readStrings(r, signalStrings, c.Signal.Index, c.Count, MaxName)
-	c.Peer = c.readStrings(r, peerStrings, c.Peer.Index, c.Count, MaxName)
+	for column, names := range [...]*Names{sourceStrings: &c.Source, entityStrings: &c.Entity, signalStrings: &c.Signal, peerStrings: &c.Peer} {
+		*names = c.readStrings(r, column, names.Index, c.Count, MaxName)
+		for i, text := range names.Texts {
+			names.Texts[i] = unique.Make(text).Value()
+		}
+	}
 }
 
 // readAttrs reads how many attributes each event has, all keys, and all values.

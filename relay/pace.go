@@ -74,9 +74,9 @@ func (p *pace) order() []stream.Series {
 	return list
 }
 
-// join makes a bulk section's rows as coarse as the step wants them.
-func (p *pace) join(rows stream.Rows) stream.Rows {
-	return stream.Join(rows, paces[p.step].panes, func(s stream.Series) bool {
+// take takes a bulk section's rows, as coarse as the step wants them.
+func (p *pace) take(f *stream.Fold) stream.Rows {
+	return f.TakeJoined(paces[p.step].panes, func(s stream.Series) bool {
 		_, suspect := p.suspects[s]
 		return suspect
 	})

@@ -325,11 +325,10 @@ func (c *core) section(u *unit) error {
 // rows takes what is folded: as it is in the critical lane, as coarse as the
 // pace wants it in the other.
 func (c *core) rows(u *unit) stream.Rows {
-	rows := u.fold.Take()
 	if u.id.Lane == event.Bulk {
-		rows = c.pace.join(rows)
+		return c.pace.take(u.fold)
 	}
-	return rows
+	return u.fold.Take()
 }
 
 // fill folds what of the spans is not folded yet, as far as there is room, and

@@ -20,6 +20,9 @@ func (l *Line) Series() Series { return Series{l.Entity, l.Signal} }
 type Combined struct {
 	Lines  []Line
 	LineOf []uint32 // the line of each event
+	// order has the events by their line, and within it in their order; each
+	// line's begin where starts says.
+	order, starts []uint32
 	// Rest are the events that are no observations: heartbeats and losses, by
 	// their number in the batch. They have a line, and are in no part.
 	Rest []uint32
@@ -57,6 +60,7 @@ const gridPerEvent = 32
 func (c *Combined) Combine(b *event.Columns, points []int64) {
 	c.reset(b.Count)
 	c.number(b)
+	c.group()
 	for i, n := range c.LineOf {
 		if kind := b.Kind[i]; kind == event.Heartbeat || kind == event.Loss {
 			c.Rest = append(c.Rest, uint32(i))
@@ -129,6 +133,31 @@ func (c *Combined) numberSparse(b *event.Columns) {
 		c.LineOf[i] = n - 1
 	}
 }
+
+// group puts the events in the order of their lines, by counting.
+func (c *Combined) group() {
+	c.starts = append(c.starts[:0], make([]uint32, len(c.Lines)+1)...)
+	for _, n := range c.LineOf {
+		c.starts[n+1]++
+	}
+	for n := range c.Lines {
+		c.starts[n+1] += c.starts[n]
+	}
+	if cap(c.order) < len(c.LineOf) {
+		c.order = make([]uint32, len(c.LineOf))
+	}
+	c.order = c.order[:len(c.LineOf)]
+	next := append(c.last[:0], c.starts[:len(c.Lines)]...)
+	for i, n := range c.LineOf {
+		c.order[next[n]] = uint32(i)
+		next[n]++
+	}
+	clear(next)
+	c.last = next
+}
+
+// Events are those of a line, by their numbers in the batch.
+func (c *Combined) Events(line int) []uint32 { return c.order[c.starts[line]:c.starts[line+1]] }
 
 // newLine takes in the line of event i and returns its number, from 1.
 func (c *Combined) newLine(b *event.Columns, i int) uint32 {

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"slices"
 
 	"pando/event"
@@ -38,6 +39,7 @@ type Fold struct {
 	series map[Series]*cell
 	recent Recent[*cell]
 	rows   []Row
+	cellOf []uint32 // the number of each row's cell
 	edges  []Edge
 	rowAt  map[rowKey]int32 // of rows that their cell had no place for
 	edgeAt map[edgeKey]int32
@@ -68,6 +70,10 @@ type edgeKey struct {
 	pane     Pane
 }
 
+// keptRows bounds the rows whose memory an empty fold keeps, 100 KB: a relay has
+// one for each of its units.
+const keptRows = 1024
+
 // NewFold returns an empty fold. Limits below 1 count as 1; limits above what
 // [ReadRows] accepts count as that.
 func NewFold(limits Limits) *Fold {
@@ -78,7 +84,10 @@ func NewFold(limits Limits) *Fold {
 
 func (f *Fold) reset() {
 	f.series, f.rowAt, f.edgeAt = map[Series]*cell{}, map[rowKey]int32{}, map[edgeKey]int32{}
-	f.rows, f.edges, f.names, f.last = nil, nil, 0, Rows{}
+	if cap(f.rows) > keptRows {
+		f.rows, f.cellOf = nil, nil
+	}
+	f.rows, f.cellOf, f.edges, f.names, f.last = f.rows[:0], f.cellOf[:0], nil, 0, Rows{}
 	f.spill, f.spillE = -1, -1
 	f.recent.Clear()
 }
@@ -167,13 +176,94 @@ func (f *Fold) Merge(rows Rows) {
 
 // Take returns what was folded since the last Take, sorted, and empties the
 // fold.
-func (f *Fold) Take() Rows {
+func (f *Fold) Take() Rows { return f.TakeJoined(1, nil) }
+
+// TakeJoined is [Fold.Take] with panes joined into panes of so many panes'
+// length, at least 1, named by their first, but for the series that keep says
+// must stay as they are; a nil keep says none. Counts and sums stay exact; only
+// when they were becomes coarser.
+func (f *Fold) TakeJoined(panes Pane, keep func(Series) bool) Rows {
 	out := f.last
-	out.Rows, out.Edges = f.rows, f.edges
-	slices.SortFunc(out.Rows, func(a, b Row) int { return a.Compare(&b) })
-	slices.SortFunc(out.Edges, func(a, b Edge) int { return a.Compare(&b) })
+	out.Rows = f.joined(panes, keep)
+	for i := range f.edges {
+		f.edges[i].Pane = f.edges[i].Pane.start(panes)
+	}
+	out.Edges = addEqual(f.edges, (*Edge).Compare, (*Edge).add)
 	f.reset()
 	return out
+}
+
+// place is where a row belongs.
+type place struct {
+	pane Pane
+	rank uint32 // of its series among those of the fold
+	row  uint32
+}
+
+func (p place) compare(q place) int {
+	return cmp.Or(cmp.Compare(p.pane, q.pane), cmp.Compare(p.rank, q.rank), cmp.Compare(p.row, q.row))
+}
+
+// joined are the rows, sorted and joined. Names are compared once for each
+// series, not for each of its rows.
+func (f *Fold) joined(panes Pane, keep func(Series) bool) []Row {
+	if len(f.rows) == 0 {
+		return nil
+	}
+	rank, whole := f.ranks(panes, keep)
+	places := make([]place, len(f.rows))
+	for i, c := range f.cellOf {
+		places[i] = place{pane: f.rows[i].Pane, rank: rank[c], row: uint32(i)}
+		if whole[c] {
+			places[i].pane = places[i].pane.start(panes)
+		}
+	}
+	slices.SortFunc(places, place.compare)
+	out := make([]Row, 0, len(f.rows))
+	for i, p := range places {
+		r := &f.rows[p.row]
+		if i > 0 && places[i-1].pane == p.pane && places[i-1].rank == p.rank {
+			out[len(out)-1].add(r)
+			continue
+		}
+		out = append(out, *r)
+		out[len(out)-1].Pane = p.pane
+	}
+	return out
+}
+
+// ranks are the places of the series in their order, and whether their panes are
+// to be joined, by the number of their cell.
+func (f *Fold) ranks(panes Pane, keep func(Series) bool) (rank []uint32, whole []bool) {
+	sorted := make([]Series, 0, len(f.series))
+	for s := range f.series {
+		sorted = append(sorted, s)
+	}
+	slices.SortFunc(sorted, Series.Compare)
+	rank, whole = make([]uint32, f.names), make([]bool, f.names)
+	for i, s := range sorted {
+		c := f.series[s].id
+		rank[c], whole[c] = uint32(i), panes > 1 && (keep == nil || !keep(s))
+	}
+	return rank, whole
+}
+
+// start is the first pane of the aligned run of panes that p is in.
+func (p Pane) start(panes Pane) Pane { return p - ((p%panes)+panes)%panes }
+
+// addEqual sorts a list and adds up what has one key.
+func addEqual[T any](list []T, compare func(*T, *T) int, add func(*T, *T)) []T {
+	slices.SortFunc(list, func(a, b T) int { return compare(&a, &b) })
+	n := 0
+	for i := range list {
+		if n > 0 && compare(&list[n-1], &list[i]) == 0 {
+			add(&list[n-1], &list[i])
+			continue
+		}
+		list[n] = list[i]
+		n++
+	}
+	return list[:n]
 }
 
 // row finds or makes the row for a series and pane, and reports whether it is
@@ -225,7 +315,7 @@ func (f *Fold) cell(s Series) (c *cell, folded bool) {
 }
 
 func (f *Fold) newRow(c *cell, s Series, pane Pane) *Row {
-	f.rows = append(f.rows, Row{Pane: pane, Series: s})
+	f.rows, f.cellOf = append(f.rows, Row{Pane: pane, Series: s}), append(f.cellOf, c.id)
 	place := &c.rows[uint64(pane)%recentPanes]
 	if *place != 0 {
 		f.rowAt[rowKey{c.id, f.rows[*place-1].Pane}] = *place - 1

@@ -419,9 +419,15 @@ func TestJoinKeepsWhatItAddsUp(t *testing.T) {
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		events, points := traffic(r, 1+r.IntN(300))
-		rows := foldOf(events, points, DefaultLimits())
+		limits := DefaultLimits()
+		if seed%4 == 0 {
+			limits = Limits{Series: 1 + r.IntN(8), Rows: 1 + r.IntN(16), Edges: 1 + r.IntN(8)}
+		}
+		rows := foldOf(events, points, limits)
 		fine := Series{"app/1", "http.501"}
-		joined := Join(rows, 3, func(s Series) bool { return s == fine })
+		f := NewFold(limits)
+		add(f, events, points)
+		joined := f.TakeJoined(3, func(s Series) bool { return s == fine })
 		back, err := decoded(rowBytes(joined))
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)

@@ -72,9 +72,8 @@ type Engine struct {
 	weight  int   // of all cells
 
 	// Accelerators; no outcome depends on them, and no snapshot holds them.
-	lines   map[stream.Series][]target
-	recent  stream.Recent[[]target]
-	arrived [][]target // of the lines of the batch that is observed; nil until looked up
+	lines  map[stream.Series][]target
+	recent stream.Recent[[]target]
 }
 
 // target is a window that reads a series: one of what an event of it looks up.
@@ -115,34 +114,47 @@ func (e *Engine) Observe(a *stream.Arrival, now int64) {
 	if len(e.windows) == 0 || len(a.Sums.Rest) == a.Count {
 		return
 	}
-	e.arrived = append(e.arrived[:0], make([][]target, len(a.Sums.Lines))...)
-	for i, n := range a.Sums.LineOf {
-		if kind := a.Kind[i]; kind == event.Heartbeat || kind == event.Loss {
+	for i, kind := range a.Kind {
+		if !observed(kind) {
 			continue
 		}
-		if e.arrived[n] == nil {
-			e.arrived[n] = e.line(a.Sums.Lines[n].Series())
-		}
-		point := min(max(min(a.Points[i], now), -maxTime), maxTime)
+		point := pointOf(a, i, now)
 		if !e.started {
 			e.start(point)
 		}
 		e.latest = max(e.latest, point)
-		e.add(a, i, e.arrived[n], point)
+	}
+	for n := range a.Sums.Lines {
+		series := a.Sums.Lines[n].Series()
+		targets := e.line(series)
+		for j := range targets {
+			if t := &targets[j]; t.window.lanes>>a.Unit.Lane&1 != 0 {
+				e.add(a, a.Sums.Events(n), t, series, now)
+			}
+		}
 	}
 }
 
-// add takes event i of a batch in where its targets are.
-func (e *Engine) add(a *stream.Arrival, i int, targets []target, point int64) {
-	for j := range targets {
-		t := &targets[j]
-		w := t.window
-		if w.lanes>>a.Unit.Lane&1 == 0 {
+func observed(kind event.Kind) bool { return kind != event.Heartbeat && kind != event.Loss }
+
+// pointOf is the root time for which event i of a batch counts.
+func pointOf(a *stream.Arrival, i int, now int64) int64 {
+	return min(max(min(a.Points[i], now), -maxTime), maxTime)
+}
+
+// add takes events of one series in where a target is: one after the other, while
+// the processor has the cell at hand.
+func (e *Engine) add(a *stream.Arrival, events []uint32, t *target, series stream.Series, now int64) {
+	w := t.window
+	for _, n := range events {
+		i := int(n)
+		if !observed(a.Kind[i]) {
 			continue
 		}
+		point := pointOf(a, i, now)
 		c := t.cell
 		if c == nil || uint64(point-t.from) >= uint64(w.slide) || t.from < w.closed {
-			if c = e.place(t, a.Sums.Lines[a.Sums.LineOf[i]].Series(), point); c == nil {
+			if c = e.place(t, series, point); c == nil {
 				continue
 			}
 		}
