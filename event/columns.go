@@ -2,6 +2,7 @@ package event
 
 import (
 	"bytes"
+	"unique"
 
 	"pando/event/clock"
 	"pando/event/hlc"
@@ -43,10 +44,14 @@ type Columns struct {
 	dicts    [stringColumns]dictionary // find repetitions in texts
 }
 
-// Names is a column of strings: the distinct ones, "" first, and which of them
+// Name is a name that is compared and hashed as one word, however long it is.
+type Name = unique.Handle[string]
+
+// Names is a column of names: the distinct ones, "" first, and which of them
 // each event has.
 type Names struct {
 	Texts []string
+	Names []Name   // the same
 	Index []uint32 // into Texts; empty: all are ""
 }
 

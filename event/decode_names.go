@@ -112,10 +112,13 @@ func unpack(indices []uint32, packed []byte, size int) bool {
 // and does not hold on to the batch that it came in first.
 func (c *Columns) readNames(r *pack.Reader) {
 	for column, names := range [...]*Names{sourceStrings: &c.Source, entityStrings: &c.Entity, signalStrings: &c.Signal, peerStrings: &c.Peer} {
+		list := names.Names[:0]
 		*names = c.readStrings(r, column, names.Index, c.Count, MaxName)
 		for i, text := range names.Texts {
-			names.Texts[i] = unique.Make(text).Value()
+			name := unique.Make(text)
+			list, names.Texts[i] = append(list, name), name.Value()
 		}
+		names.Names = list
 	}
 }
 

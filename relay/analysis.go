@@ -25,7 +25,7 @@ func (a *Analysis) windows() aggregate.Config { return aggregate.Config{Windows:
 type analysers struct {
 	engine  *anomaly.Engine
 	dedup   *dedup.Filter // what the engine says passes through it
-	windows *aggregate.Engine
+	windows *windowing
 }
 
 // build makes analysers that know nothing.
@@ -36,7 +36,8 @@ func (a *Analysis) build() (x analysers, err error) {
 	if x.dedup, err = dedup.New(a.Detectors.Dedup); err != nil {
 		return x, err
 	}
-	x.windows, err = aggregate.New(a.windows(), aggregate.DefaultLimits())
+	windows, err := aggregate.New(a.windows(), aggregate.DefaultLimits())
+	x.windows = newWindowing(windows)
 	return x, err
 }
 
@@ -76,7 +77,7 @@ func (c *core) configure(body []byte) error {
 		}
 	}
 	next.windows = c.windows
-	if err := next.windows.Reconfigure(a.windows()); err != nil {
+	if err := next.windows.engine().Reconfigure(a.windows()); err != nil {
 		return err
 	}
 	c.config, c.analysers = body, next

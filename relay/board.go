@@ -214,7 +214,7 @@ func (r *Relay) Windows() []WindowState {
 }
 
 func (r *Relay) windowStats() (list []aggregate.Stats) {
-	r.journal.View(func(k journal.Core) { list = k.(*core).windows.Stats() })
+	r.journal.View(func(k journal.Core) { list = k.(*core).windows.engine().Stats() })
 	return list
 }
 

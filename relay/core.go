@@ -17,7 +17,7 @@ import (
 )
 
 // logicVersion rises whenever the same records may give other outputs.
-const logicVersion = 6
+const logicVersion = 7
 
 // Bounds of the core.
 const (
@@ -87,6 +87,7 @@ type core struct {
 	marks    *stream.Watermarks // of the units, for windows and patterns
 	beats    map[event.Unit]beats
 	patterns regional
+	lines    numberings
 	units    map[event.Unit]*unit
 	sessions map[uint64]*session
 	up       bool          // the root is connected
@@ -159,7 +160,11 @@ func (c *core) Prepare(kind uint8, body []byte) any {
 	if kind != recBatch {
 		return nil
 	}
-	return unpack(body)
+	x := unpack(body)
+	if x.events != nil {
+		c.lines.prepare(x.events)
+	}
+	return x
 }
 
 // StepPrepared applies one record, of which a batch is decoded already.

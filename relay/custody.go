@@ -117,6 +117,7 @@ func (c *core) forget(u *unit) {
 	if u.intake.Done() {
 		c.dismiss(u)
 		delete(c.units, u.id)
+		c.lines.forget(u.id)
 	}
 }
 

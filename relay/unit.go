@@ -163,6 +163,7 @@ func (c *core) advance(u *unit) {
 			c.fail(err)
 			return
 		}
+		c.lines.number(a)
 		c.observe(u, a)
 		if u.folded+1 == s.First && u.room() {
 			u.add(s, a)
@@ -171,7 +172,7 @@ func (c *core) advance(u *unit) {
 			u.waiting -= a.Size()
 			delete(u.fresh, s.Pos)
 		}
-		arrivals.Put(a)
+		c.windows.observe(a, max(c.now, a.At))
 	}
 	c.tellAck(u)
 	if u.eager() {
@@ -242,7 +243,7 @@ func (u *unit) add(s custody.Span, a *stream.Arrival) {
 	u.spans++
 }
 
-// observe shows a batch to the windows, the detectors and the patterns.
+// observe shows a batch to the detectors and the patterns.
 func (c *core) observe(u *unit, a *stream.Arrival) {
 	u.stepped += uint64(a.Count)
 	u.urgent = u.urgent || len(a.Sums.Rest) < a.Count || slices.Contains(a.Kind, event.Loss)
@@ -250,7 +251,6 @@ func (c *core) observe(u *unit, a *stream.Arrival) {
 		c.seen(a)
 	}
 	now := max(c.now, a.At)
-	c.windows.Observe(a, now)
 	c.engine.Begin(a)
 	c.patterns.begin(a)
 	var e event.Event
@@ -345,6 +345,7 @@ func (c *core) fill(u *unit, spans []custody.Span) ([]custody.Span, error) {
 		if err != nil {
 			return nil, err
 		}
+		c.lines.number(a)
 		u.add(s, a)
 		if u.fresh[s.Pos] != a {
 			arrivals.Put(a)

@@ -87,7 +87,7 @@ func (c *core) remark() {
 
 // tellWindows tells the windows that have ended.
 func (c *core) tellWindows() {
-	for told := c.windows.Advance(c.marks); len(told) > 0; {
+	for told := c.windows.engine().Advance(c.marks); len(told) > 0; {
 		n := min(len(told), maxTold)
 		w := pack.NewWriter()
 		w.Array(n)
@@ -142,13 +142,13 @@ func (c *core) readBeats(r *pack.Reader) {
 
 // appendWindows and readWindows are the part of the state that windows have.
 func (c *core) appendWindows(w *pack.Writer) {
-	c.windows.Snapshot(w)
+	c.windows.engine().Snapshot(w)
 	c.marks.Append(w)
 	c.appendBeats(w)
 }
 
 func (c *core) readWindows(r *pack.Reader) error {
-	if err := c.windows.Restore(r); err != nil {
+	if err := c.windows.engine().Restore(r); err != nil {
 		return err
 	}
 	c.marks = stream.ReadWatermarks(r)

@@ -8,9 +8,10 @@ import (
 )
 
 // Arrival is a batch of a unit, placed in root time and added up: what those see
-// that step its events. Everything in it but Map and At is a function of the
-// batch's bytes and of these two. It is used again for other batches, so nobody
-// keeps pointers into it; strings last. Not safe for concurrent use.
+// that step its events. Everything in it but Map, At and the lines' numbers is a
+// function of the batch's bytes and of Map and At. It is used again for other
+// batches, so nobody keeps pointers into it; strings last. Not safe for concurrent
+// use, but for reading.
 type Arrival struct {
 	event.Columns
 	Map    clock.Mapping // places the batch's stamps in root time

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"math"
+
 	"pando/event"
 	"pando/internal/exact"
 )
@@ -20,15 +22,24 @@ func (l *Line) Series() Series { return Series{l.Entity, l.Signal} }
 type Combined struct {
 	Lines  []Line
 	LineOf []uint32 // the line of each event
-	// order has the events by their line, and within it in their order; each
-	// line's begin where starts says.
-	order, starts []uint32
+	// Numbers are those of the lines among all of their unit; see [Numbering].
+	Numbers []uint32
 	// Rest are the events that are no observations: heartbeats and losses, by
 	// their number in the batch. They have a line, and are in no part.
 	Rest []uint32
+	// Latest and Earliest are the ends of the times of the observations.
+	Earliest, Latest int64
 
-	parts []part
-	last  []uint32 // the newest part of each line, from 1; 0 for none
+	names   []lineNames // of each line
+	by      *Numbering  // whose Numbers these are; nil for none
+	numbers int         // above each of them
+
+	parts   []Part
+	partsTo []uint32 // where each line's end
+
+	// order has the observations by their line, and within it in their order;
+	// each line's begin where starts says.
+	order, starts, next []uint32
 
 	// Lines by the numbers that their strings have in the batch, from 1; 0 for
 	// none: in a grid where that is small, else in a map.
@@ -36,16 +47,18 @@ type Combined struct {
 	sparse map[lineKey]uint32
 }
 
-// part is a run of events of one line in one pane.
-type part struct {
-	line     uint32
-	pane     Pane
-	severity event.Severity
-	count    uint64
-	backlog  uint64
-	errors   uint64 // of severity error or worse
-	unsummed uint64
-	sum      exact.Sum
+// Part is a run of the events of one line in one pane.
+type Part struct {
+	Pane     Pane
+	Events   []uint32       // by their number in the batch
+	Earliest int64          // of their times
+	Latest   int64          // likewise
+	Severity event.Severity // the highest
+	Backlog  uint32         // how many were read far behind their source
+	Errors   uint32         // how many have severity error or worse
+	Unsummed uint32         // whose value is no number within ±2^63: neither in Sum nor in Min and Max
+	Sum      exact.Sum      // of the values
+	Min, Max float64        // of the values, never -0; without any, +Inf and -Inf
 }
 
 // lineKey names a line by the numbers that its strings have in the batch.
@@ -56,48 +69,59 @@ type lineKey struct{ source, entity, signal, peer uint32 }
 const gridPerEvent = 32
 
 // Combine adds the events of a batch up. Points are their best single times in
-// root time.
+// root time. The lines have no numbers yet.
 func (c *Combined) Combine(b *event.Columns, points []int64) {
 	c.reset(b.Count)
-	c.number(b)
-	c.group()
-	for i, n := range c.LineOf {
-		if kind := b.Kind[i]; kind == event.Heartbeat || kind == event.Loss {
-			c.Rest = append(c.Rest, uint32(i))
-			continue
-		}
-		p := c.part(n, PaneOf(points[i]))
-		p.count++
-		p.severity = max(p.severity, b.Severity[i])
-		if b.Severity[i] >= event.SeverityError {
-			p.errors++
-		}
-		if b.Flags[i]&event.Backlog != 0 {
-			p.backlog++
-		}
-		if v, ok := exact.FromFloat(b.Value[i]); ok {
-			p.sum = p.sum.Add(v)
-		} else {
-			p.unsummed++
-		}
+	c.line(b)
+	c.group(b.Kind)
+	for n := range c.Lines {
+		c.split(b, points, c.order[c.starts[n]:c.starts[n+1]])
+		c.partsTo = append(c.partsTo, uint32(len(c.parts)))
 	}
 }
 
 func (c *Combined) reset(events int) {
-	c.Lines, c.Rest, c.parts, c.last = c.Lines[:0], c.Rest[:0], c.parts[:0], c.last[:0]
+	c.Lines, c.names, c.Rest = c.Lines[:0], c.names[:0], c.Rest[:0]
+	c.parts, c.partsTo = c.parts[:0], c.partsTo[:0]
+	c.Numbers, c.by, c.numbers = c.Numbers[:0], nil, 0
+	c.Earliest, c.Latest = math.MaxInt64, math.MinInt64
 	if cap(c.LineOf) < events {
-		c.LineOf = make([]uint32, events)
+		c.LineOf, c.order = make([]uint32, events), make([]uint32, events)
 	}
 	c.LineOf = c.LineOf[:events]
 }
 
-// number gives each event its line.
-func (c *Combined) number(b *event.Columns) {
+// Number gives the lines their numbers.
+func (c *Combined) Number(by *Numbering) {
+	if c.by == by {
+		return
+	}
+	c.by, c.numbers = by, 0
+	c.Numbers = by.number(c.names, c.Numbers[:0])
+	for _, n := range c.Numbers {
+		c.numbers = max(c.numbers, int(n)+1)
+	}
+}
+
+// Parts are those of a line, by its place in Lines.
+func (c *Combined) Parts(line int) []Part {
+	from := uint32(0)
+	if line > 0 {
+		from = c.partsTo[line-1]
+	}
+	return c.parts[from:c.partsTo[line]]
+}
+
+// Observed reports whether there is any part.
+func (c *Combined) Observed() bool { return len(c.parts) > 0 }
+
+// line gives each event its line.
+func (c *Combined) line(b *event.Columns) {
 	entities, signals, peers := len(b.Entity.Texts), len(b.Signal.Texts), len(b.Peer.Texts)
 	size := len(b.Source.Texts)
 	for _, n := range []int{entities, signals, peers} {
 		if size *= n; size > gridPerEvent*b.Count {
-			c.numberSparse(b)
+			c.lineSparse(b)
 			return
 		}
 	}
@@ -117,8 +141,8 @@ func (c *Combined) number(b *event.Columns) {
 	}
 }
 
-// numberSparse is number for batches of which few combinations occur.
-func (c *Combined) numberSparse(b *event.Columns) {
+// lineSparse is line for batches of which few combinations occur.
+func (c *Combined) lineSparse(b *event.Columns) {
 	if c.sparse == nil {
 		c.sparse = make(map[lineKey]uint32)
 	}
@@ -134,45 +158,101 @@ func (c *Combined) numberSparse(b *event.Columns) {
 	}
 }
 
-// group puts the events in the order of their lines, by counting.
-func (c *Combined) group() {
+// newLine takes in the line of event i and returns its number, from 1.
+func (c *Combined) newLine(b *event.Columns, i int) uint32 {
+	source, entity, signal, peer := b.Source.Number(i), b.Entity.Number(i), b.Signal.Number(i), b.Peer.Number(i)
+	c.Lines = append(c.Lines, Line{b.Source.Texts[source], b.Entity.Texts[entity], b.Signal.Texts[signal], b.Peer.Texts[peer]})
+	c.names = append(c.names, lineNames{b.Source.Names[source], b.Entity.Names[entity], b.Signal.Names[signal], b.Peer.Names[peer]})
+	return uint32(len(c.Lines))
+}
+
+// group puts the observations in the order of their lines, by counting, and the
+// others into Rest.
+func (c *Combined) group(kinds []event.Kind) {
 	c.starts = append(c.starts[:0], make([]uint32, len(c.Lines)+1)...)
-	for _, n := range c.LineOf {
+	for i, n := range c.LineOf {
+		if kind := kinds[i]; kind == event.Heartbeat || kind == event.Loss {
+			c.Rest = append(c.Rest, uint32(i))
+			continue
+		}
 		c.starts[n+1]++
 	}
 	for n := range c.Lines {
 		c.starts[n+1] += c.starts[n]
 	}
-	if cap(c.order) < len(c.LineOf) {
-		c.order = make([]uint32, len(c.LineOf))
-	}
-	c.order = c.order[:len(c.LineOf)]
-	next := append(c.last[:0], c.starts[:len(c.Lines)]...)
+	c.next = append(c.next[:0], c.starts...)
+	order, rest := c.order[:len(c.LineOf)], c.Rest
 	for i, n := range c.LineOf {
-		c.order[next[n]] = uint32(i)
-		next[n]++
+		if len(rest) > 0 && rest[0] == uint32(i) {
+			rest = rest[1:]
+			continue
+		}
+		order[c.next[n]] = uint32(i)
+		c.next[n]++
 	}
-	clear(next)
-	c.last = next
 }
 
-// Events are those of a line, by their numbers in the batch.
-func (c *Combined) Events(line int) []uint32 { return c.order[c.starts[line]:c.starts[line+1]] }
-
-// newLine takes in the line of event i and returns its number, from 1.
-func (c *Combined) newLine(b *event.Columns, i int) uint32 {
-	c.Lines = append(c.Lines, Line{Source: b.Source.At(i), Entity: b.Entity.At(i), Signal: b.Signal.At(i), Peer: b.Peer.At(i)})
-	c.last = append(c.last, 0)
-	return uint32(len(c.Lines))
+// split makes parts of the events of one line: a batch goes on in time, and if
+// it does not, there are two of one pane, which whoever counts them adds up.
+func (c *Combined) split(b *event.Columns, points []int64, events []uint32) {
+	for len(events) > 0 {
+		c.parts = append(c.parts, Part{})
+		p := &c.parts[len(c.parts)-1]
+		n := p.take(b, points, events)
+		c.Earliest, c.Latest = min(c.Earliest, p.Earliest), max(c.Latest, p.Latest)
+		events = events[n:]
+	}
 }
 
-// part is the newest part of a line if it is of the pane, else a new one: a
-// batch goes on in time, and if it does not, the fold adds the parts up.
-func (c *Combined) part(line uint32, pane Pane) *part {
-	if at := c.last[line]; at != 0 && c.parts[at-1].pane == pane {
-		return &c.parts[at-1]
+// take makes p the part that the first of the events are of, and returns how many
+// these are: one at least.
+func (p *Part) take(b *event.Columns, points []int64, events []uint32) int {
+	p.Pane = PaneOf(points[events[0]])
+	start := p.Pane.Start() // wrong at the ends of time
+	earliest, latest := int64(math.MaxInt64), int64(math.MinInt64)
+	least, most, sum := math.Inf(1), math.Inf(-1), exact.Sum{}
+	severities, flags, values := b.Severity, b.Flags, b.Value
+	n := len(events)
+	for k, i := range events {
+		point := points[i]
+		if uint64(point-start) >= PaneNanos && PaneOf(point) != p.Pane {
+			n = k
+			break
+		}
+		earliest, latest = min(earliest, point), max(latest, point)
+		if severity := severities[i]; severity > p.Severity || severity >= event.SeverityError {
+			p.Severity = max(p.Severity, severity)
+			if severity >= event.SeverityError {
+				p.Errors++
+			}
+		}
+		if flags[i]&event.Backlog != 0 {
+			p.Backlog++
+		}
+		value := values[i]
+		v, ok := exact.FromFloat(value)
+		if !ok {
+			p.Unsummed++
+			continue
+		}
+		sum = sum.Add(v)
+		value += 0 // of the two zeros the positive one
+		if value < least {
+			least = value
+		}
+		if value > most {
+			most = value
+		}
 	}
-	c.parts = append(c.parts, part{line: line, pane: pane})
-	c.last[line] = uint32(len(c.parts))
-	return &c.parts[len(c.parts)-1]
+	p.Earliest, p.Latest, p.Sum, p.Min, p.Max = earliest, latest, sum, least, most
+	p.Events = events[:n]
+	return n
+}
+
+// One makes p a part of the first of these events alone, at another time than its
+// own.
+func (p *Part) One(a *Arrival, events []uint32, at int64) {
+	*p = Part{}
+	p.take(&a.Columns, a.Points, events[:1])
+	p.Pane, p.Earliest, p.Latest = PaneOf(at), at, at
 }

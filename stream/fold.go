@@ -36,33 +36,36 @@ func (l Limits) clamp() Limits {
 // and what was folded is counted. Not safe for concurrent use.
 type Fold struct {
 	limits Limits
-	series map[Series]*cell
-	recent Recent[*cell]
+	series map[Series]uint32 // the number of its cell
+	cells  []cell
 	rows   []Row
 	cellOf []uint32 // the number of each row's cell
 	edges  []Edge
 	rowAt  map[rowKey]int32 // of rows that their cell had no place for
 	edgeAt map[edgeKey]int32
-	names  uint32 // of series so far, for numbering them
-	last   Rows   // the totals and Lost; its other lists stay empty
-	spill  int32  // the last row of Other, or -1
-	spillE int32  // the same of edges
+	last   Rows  // the totals and Lost; its other lists stay empty
+	spill  int32 // the last row of Other, or -1
+	spillE int32 // the same of edges
+
+	// Accelerator: the cells of lines, from 1, by the lines' numbers.
+	lines []uint32
+	by    *Numbering
 }
 
-// cell is one series and where its rows are: those of the panes that are worked
+// cell is where the rows of a series are: those of the panes that are worked
 // on are found by their pane's remainder, so that a map is asked only for what
 // comes seconds late.
 type cell struct {
-	id   uint32
-	rows [recentPanes]int32 // from 1; 0 for none
+	series Series
+	rows   [recentPanes]int32 // from 1; 0 for none
 }
 
 // recentPanes is a power of two, and more than the panes between two cuts.
 const recentPanes = 16
 
 type rowKey struct {
-	series uint32
-	pane   Pane
+	cell uint32
+	pane Pane
 }
 
 type edgeKey struct {
@@ -83,45 +86,72 @@ func NewFold(limits Limits) *Fold {
 }
 
 func (f *Fold) reset() {
-	f.series, f.rowAt, f.edgeAt = map[Series]*cell{}, map[rowKey]int32{}, map[edgeKey]int32{}
+	clear(f.series)
+	clear(f.rowAt)
+	clear(f.edgeAt)
 	if cap(f.rows) > keptRows {
-		f.rows, f.cellOf = nil, nil
+		f.rows, f.cellOf, f.cells = nil, nil, nil
+		f.series = nil
 	}
-	f.rows, f.cellOf, f.edges, f.names, f.last = f.rows[:0], f.cellOf[:0], nil, 0, Rows{}
+	if f.series == nil {
+		f.series, f.rowAt, f.edgeAt = map[Series]uint32{}, map[rowKey]int32{}, map[edgeKey]int32{}
+	}
+	clear(f.lines)
+	f.rows, f.cellOf, f.cells, f.edges, f.last = f.rows[:0], f.cellOf[:0], f.cells[:0], nil, Rows{}
 	f.spill, f.spillE = -1, -1
-	f.recent.Clear()
 }
 
 // Len is the number of rows and edges held, for callers that cut by size.
 func (f *Fold) Len() int { return len(f.rows) + len(f.edges) }
 
 // Add folds the observations of a batch in, all but those of sources that skip
-// names; a nil skip names none. The batch's Rest goes to [Fold.Beat] and
-// [Fold.Lose]. The fold keeps the lines' strings but nothing else of it.
+// names; a nil skip names none. Its lines must have numbers. The batch's Rest goes
+// to [Fold.Beat] and [Fold.Lose]. The fold keeps the lines' strings but nothing
+// else of it.
 func (f *Fold) Add(c *Combined, skip func(source string) bool) {
-	for i := range c.parts {
-		p := &c.parts[i]
-		l := &c.Lines[p.line]
+	f.makeRoom(c)
+	for n := range c.Lines {
+		l := &c.Lines[n]
 		if skip != nil && skip(l.Source) {
 			continue
 		}
-		r, folded := f.row(l.Series(), p.pane)
-		r.Count += p.count
-		r.Severity = max(r.Severity, p.severity)
-		r.Backlog += p.backlog
-		r.Sum = r.Sum.Add(p.sum)
-		if l.Peer != "" {
-			e, foldedEdge := f.edge(l.Entity, l.Peer, p.pane)
-			folded = folded || foldedEdge
-			e.Count += p.count
-			e.Errors += p.errors
+		parts := c.Parts(n)
+		if len(parts) == 0 {
+			continue
 		}
-		f.last.Events += p.count
-		f.last.Sum = f.last.Sum.Add(p.sum)
-		f.last.Unsummed += p.unsummed
-		if folded {
-			f.last.Folded += p.count
+		at, folded := f.lineCell(c.Numbers[n], l)
+		for i := range parts {
+			p := &parts[i]
+			r, spilled := f.row(at, p.Pane, folded)
+			count := uint64(len(p.Events))
+			r.Count += count
+			r.Severity = max(r.Severity, p.Severity)
+			r.Backlog += uint64(p.Backlog)
+			r.Sum = r.Sum.Add(p.Sum)
+			if l.Peer != "" {
+				e, foldedEdge := f.edge(l.Entity, l.Peer, p.Pane)
+				spilled = spilled || foldedEdge
+				e.Count += count
+				e.Errors += uint64(p.Errors)
+			}
+			f.last.Events += count
+			f.last.Sum = f.last.Sum.Add(p.Sum)
+			f.last.Unsummed += uint64(p.Unsummed)
+			if spilled {
+				f.last.Folded += count
+			}
 		}
+	}
+}
+
+// makeRoom makes a place for each line of a batch.
+func (f *Fold) makeRoom(c *Combined) {
+	if f.by != c.by {
+		clear(f.lines)
+		f.by = c.by
+	}
+	if n := c.numbers - len(f.lines); n > 0 {
+		f.lines = append(f.lines, make([]uint32, n)...)
 	}
 }
 
@@ -150,7 +180,8 @@ func (f *Fold) Merge(rows Rows) {
 	var folded uint64
 	for i := range rows.Rows {
 		s := &rows.Rows[i]
-		r, spilled := f.row(s.Series, s.Pane)
+		at, foldedSeries := f.cell(s.Series)
+		r, spilled := f.row(at, s.Pane, foldedSeries)
 		r.add(s)
 		if spilled && s.Series != (Series{Other, Other}) {
 			folded += s.Count
@@ -240,9 +271,9 @@ func (f *Fold) ranks(panes Pane, keep func(Series) bool) (rank []uint32, whole [
 		sorted = append(sorted, s)
 	}
 	slices.SortFunc(sorted, Series.Compare)
-	rank, whole = make([]uint32, f.names), make([]bool, f.names)
+	rank, whole = make([]uint32, len(f.cells)), make([]bool, len(f.cells))
 	for i, s := range sorted {
-		c := f.series[s].id
+		c := f.series[s]
 		rank[c], whole[c] = uint32(i), panes > 1 && (keep == nil || !keep(s))
 	}
 	return rank, whole
@@ -266,59 +297,64 @@ func addEqual[T any](list []T, compare func(*T, *T) int, add func(*T, *T)) []T {
 	return list[:n]
 }
 
-// row finds or makes the row for a series and pane, and reports whether it is
-// one of Other instead for want of room. The pointer is valid until the next
-// call.
-func (f *Fold) row(s Series, pane Pane) (*Row, bool) {
-	c, folded := f.cell(s)
-	place := &c.rows[uint64(pane)%recentPanes]
-	if *place != 0 {
-		if r := &f.rows[*place-1]; r.Pane == pane {
+// row finds or makes the row of a cell and pane, and reports whether it is one of
+// Other instead for want of room: folded says that the cell is that of Other in
+// the place of another. The pointer is valid until the next call.
+func (f *Fold) row(at uint32, pane Pane, folded bool) (*Row, bool) {
+	place := f.cells[at].rows[uint64(pane)%recentPanes]
+	if place != 0 {
+		if r := &f.rows[place-1]; r.Pane == pane {
 			return r, folded
 		}
-		if at, ok := f.rowAt[rowKey{c.id, pane}]; ok {
+		if at, ok := f.rowAt[rowKey{at, pane}]; ok {
 			return &f.rows[at], folded
 		}
 	}
-	if folded {
-		s = Series{Other, Other}
-	}
 	switch {
 	case len(f.rows) < f.limits.Rows:
-		return f.newRow(c, s, pane), folded
-	case s != (Series{Other, Other}):
-		r, _ := f.row(Series{Other, Other}, pane)
+		return f.newRow(at, pane), folded
+	case f.cells[at].series != (Series{Other, Other}):
+		other, _ := f.cell(Series{Other, Other})
+		r, _ := f.row(other, pane, true)
 		return r, true
 	}
 	return f.spillRow(pane), true
 }
 
-// cell finds or makes the cell of a series, or that of Other when the series
-// are too many.
-func (f *Fold) cell(s Series) (c *cell, folded bool) {
-	if c, ok := f.recent.Get(s); ok {
-		return c, false
+// lineCell is [Fold.cell] for a line of a batch.
+func (f *Fold) lineCell(number uint32, l *Line) (at uint32, folded bool) {
+	if at := f.lines[number]; at != 0 {
+		return at - 1, false
 	}
-	if c := f.series[s]; c != nil {
-		f.recent.Put(s, c, len(f.series))
-		return c, false
+	at, folded = f.cell(l.Series())
+	if !folded {
+		f.lines[number] = at + 1
 	}
-	if len(f.series) >= f.limits.Series && s != (Series{Other, Other}) {
-		c, _ := f.cell(Series{Other, Other})
-		return c, true
-	}
-	c = &cell{id: f.names}
-	f.names++
-	f.series[s] = c
-	f.recent.Put(s, c, len(f.series))
-	return c, false
+	return at, folded
 }
 
-func (f *Fold) newRow(c *cell, s Series, pane Pane) *Row {
-	f.rows, f.cellOf = append(f.rows, Row{Pane: pane, Series: s}), append(f.cellOf, c.id)
+// cell finds or makes the cell of a series, or that of Other when the series
+// are too many.
+func (f *Fold) cell(s Series) (at uint32, folded bool) {
+	if at, ok := f.series[s]; ok {
+		return at, false
+	}
+	if len(f.series) >= f.limits.Series && s != (Series{Other, Other}) {
+		at, _ := f.cell(Series{Other, Other})
+		return at, true
+	}
+	at = uint32(len(f.cells))
+	f.cells = append(f.cells, cell{series: s})
+	f.series[s] = at
+	return at, false
+}
+
+func (f *Fold) newRow(at uint32, pane Pane) *Row {
+	c := &f.cells[at]
+	f.rows, f.cellOf = append(f.rows, Row{Pane: pane, Series: c.series}), append(f.cellOf, at)
 	place := &c.rows[uint64(pane)%recentPanes]
 	if *place != 0 {
-		f.rowAt[rowKey{c.id, f.rows[*place-1].Pane}] = *place - 1
+		f.rowAt[rowKey{at, f.rows[*place-1].Pane}] = *place - 1
 	}
 	*place = int32(len(f.rows))
 	return &f.rows[len(f.rows)-1]
@@ -329,8 +365,8 @@ func (f *Fold) newRow(c *cell, s Series, pane Pane) *Row {
 // no row is made at all.
 func (f *Fold) spillRow(pane Pane) *Row {
 	if f.spill < 0 {
-		c, _ := f.cell(Series{Other, Other})
-		f.newRow(c, Series{Other, Other}, pane)
+		at, _ := f.cell(Series{Other, Other})
+		f.newRow(at, pane)
 		f.spill = int32(len(f.rows) - 1)
 	}
 	return &f.rows[f.spill]

@@ -65,6 +65,7 @@ func foldOf(events []event.Event, points []int64, limits Limits) Rows {
 func add(f *Fold, events []event.Event, points []int64) {
 	var c Combined
 	c.Combine(columnsOf(events), points)
+	c.Number(NewNumbering())
 	f.Add(&c, nil)
 	for _, i := range c.Rest {
 		if e := &events[i]; e.Kind == event.Loss {
@@ -141,7 +142,8 @@ func TestFoldAddsUp(t *testing.T) {
 }
 
 // TestBatchesCountAsTheirEvents compares what batches add up to with what each
-// event counts for, with and without room, however many things they name.
+// event counts for, with and without room, however many things they name. Where
+// room is short it goes to lines in the order in which they come.
 func TestBatchesCountAsTheirEvents(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 4))
@@ -156,7 +158,7 @@ func TestBatchesCountAsTheirEvents(t *testing.T) {
 			limits = Limits{Series: 1 + r.IntN(8), Rows: 1 + r.IntN(16), Edges: 1 + r.IntN(8)}
 		}
 		one := NewFold(limits)
-		for i := range events {
+		for _, i := range byLine(events) {
 			if e := &events[i]; e.Kind == event.Loss {
 				one.Lose(e, clock.Interval{Lo: points[i] - 5, Hi: points[i]})
 			} else {
@@ -169,6 +171,24 @@ func TestBatchesCountAsTheirEvents(t *testing.T) {
 			t.Fatalf("seed %d: %+v\nwant %+v", seed, got, want)
 		}
 	}
+}
+
+// byLine is the order of the events by their line's first.
+func byLine(events []event.Event) []int {
+	lines, order := map[Line]int{}, make([]int, len(events))
+	line := func(i int) int {
+		e := &events[i]
+		return lines[Line{e.Source, e.Entity, e.Signal, e.Peer}]
+	}
+	for i := range events {
+		e := &events[i]
+		if l := (Line{e.Source, e.Entity, e.Signal, e.Peer}); lines[l] == 0 {
+			lines[l] = len(lines) + 1
+		}
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return line(i) - line(j) })
+	return order
 }
 
 // TestAnyOrderAnyGrouping folds the same events whole, shuffled, and in parts
@@ -386,6 +406,7 @@ func BenchmarkFold(b *testing.B) {
 	f := NewFold(DefaultLimits())
 	points := make([]int64, size)
 	var c Combined
+	numbering := NewNumbering()
 	var point int64
 	n, cut, rows, bytes := 0, 0, 0, 0
 	w := pack.NewWriter()
@@ -396,6 +417,7 @@ func BenchmarkFold(b *testing.B) {
 			points[i] = point
 		}
 		c.Combine(batches[n%len(batches)], points)
+		c.Number(numbering)
 		f.Add(&c, nil)
 		if n++; (n-cut)*size >= second {
 			b.StopTimer()

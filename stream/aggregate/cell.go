@@ -35,6 +35,9 @@ type details struct {
 	held     int // while the cell is spare: the weight that its memory is for
 }
 
+// summable is the end of the values that have a sum; see [exact.FromFloat].
+const summable = 1 << 63
+
 func newCell(def *Window) *cell {
 	c := &cell{}
 	if def.detailed() {
@@ -64,33 +67,26 @@ func (c *cell) reset() {
 	}
 }
 
-// add takes an event of a value in, but for its details, and reports whether the
-// value is summed.
-func (c *cell) add(value float64) bool {
-	c.count++
-	v, ok := exact.FromFloat(value)
-	if !ok {
-		c.unsummed++
-		return false
+// add takes events in, but for their details.
+func (c *cell) add(p *stream.Part) {
+	c.count += uint64(len(p.Events))
+	c.unsummed += uint64(p.Unsummed)
+	c.sum = c.sum.Add(p.Sum)
+	if p.Min < c.min {
+		c.min = p.Min
 	}
-	c.sum = c.sum.Add(v)
-	value += 0 // of the two zeros the positive one
-	if value < c.min {
-		c.min = value
+	if p.Max > c.max {
+		c.max = p.Max
 	}
-	if value > c.max {
-		c.max = value
-	}
-	return true
 }
 
 // add takes event i of a batch in, and returns by how much heavier that made the
 // details.
-func (d *details) add(def *Window, b *event.Columns, i int, summed bool) int {
+func (d *details) add(def *Window, b *event.Columns, i int) int {
 	grown := 0
-	if d.sketched && summed {
+	if v := b.Value[i]; d.sketched && -summable <= v && v < summable {
 		before := d.sketch.Buckets()
-		d.sketch.Add(b.Value[i])
+		d.sketch.Add(v)
 		grown += d.sketch.Buckets() - before
 	}
 	for k, f := range def.Distinct {

@@ -24,6 +24,7 @@ package aggregate
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"pando/event"
 	"pando/stream"
@@ -56,9 +57,6 @@ func (l Limits) validate() error {
 	return nil
 }
 
-// maxLines bounds the lookup cache, 16 MB with the names.
-const maxLines = 1 << 17
-
 // Engine is the state of all windows. It is a pure state machine: no method
 // reads a clock, and the order of calls decides everything. Not safe for
 // concurrent use.
@@ -71,14 +69,17 @@ type Engine struct {
 	cells   int   // of all windows, without those of Other
 	weight  int   // of all cells
 
-	// Accelerators; no outcome depends on them, and no snapshot holds them.
-	lines  map[stream.Series][]target
-	recent stream.Recent[[]target]
+	lines stream.Memory[line] // an accelerator
 }
 
-// target is a window that reads a series: one of what an event of it looks up.
-// It remembers where the last event went, so that the usual event, in the same
-// open slice, finds its cell at once.
+// line is what is known of a line of events.
+type line struct {
+	matched bool
+	targets []target
+}
+
+// target is a window that reads a line. It remembers where the last event went, so
+// that the usual one, in the same open slice, finds its cell at once.
 type target struct {
 	window *window
 	group  *group // of the series; nil before the first event, and while it is Other
@@ -98,7 +99,6 @@ func New(cfg Config, limits Limits) (*Engine, error) {
 	for _, def := range cfg.Windows {
 		e.windows = append(e.windows, newWindow(def.filled()))
 	}
-	e.lines = make(map[stream.Series][]target)
 	return e, nil
 }
 
@@ -106,30 +106,40 @@ func New(cfg Config, limits Limits) (*Engine, error) {
 // added to.
 const maxTime = math.MaxInt64 / 2
 
-// Observe takes in the events of a batch, at the root time that has come by now:
-// an event does not happen after it arrives, and one of the far future would
-// keep a slice open until then. Heartbeats and losses are nothing to aggregate.
-// The engine keeps nothing of the batch but names.
+// Observe takes in the events of a batch, whose lines must have numbers, at the
+// root time that has come by now: an event does not happen after it arrives, and
+// one of the far future would keep a slice open until then. Heartbeats and losses
+// are nothing to aggregate. The engine keeps nothing of the batch but names.
 func (e *Engine) Observe(a *stream.Arrival, now int64) {
-	if len(e.windows) == 0 || len(a.Sums.Rest) == a.Count {
+	if len(e.windows) == 0 || !a.Sums.Observed() {
 		return
 	}
-	for i, kind := range a.Kind {
-		if !observed(kind) {
+	if !e.started {
+		e.start(clamp(a.Points[slices.IndexFunc(a.Kind, observed)], now))
+	}
+	e.latest = max(e.latest, clamp(a.Sums.Latest, now))
+	plain := clamp(a.Sums.Earliest, now) == a.Sums.Earliest && clamp(a.Sums.Latest, now) == a.Sums.Latest
+	lines := e.lines.Of(&a.Sums)
+	for n := range a.Sums.Lines {
+		parts := a.Sums.Parts(n)
+		if len(parts) == 0 {
 			continue
 		}
-		point := pointOf(a, i, now)
-		if !e.started {
-			e.start(point)
+		series, ln := a.Sums.Lines[n].Series(), &lines[a.Sums.Numbers[n]]
+		if !ln.matched {
+			e.match(ln, series)
 		}
-		e.latest = max(e.latest, point)
-	}
-	for n := range a.Sums.Lines {
-		series := a.Sums.Lines[n].Series()
-		targets := e.line(series)
-		for j := range targets {
-			if t := &targets[j]; t.window.lanes>>a.Unit.Lane&1 != 0 {
-				e.add(a, a.Sums.Events(n), t, series, now)
+		for j := range ln.targets {
+			t := &ln.targets[j]
+			if t.window.lanes>>a.Unit.Lane&1 == 0 {
+				continue
+			}
+			for k := range parts {
+				if plain {
+					e.add(a, &parts[k], t, series)
+				} else {
+					e.addEach(a, &parts[k], t, series, now)
+				}
 			}
 		}
 	}
@@ -137,36 +147,37 @@ func (e *Engine) Observe(a *stream.Arrival, now int64) {
 
 func observed(kind event.Kind) bool { return kind != event.Heartbeat && kind != event.Loss }
 
-// pointOf is the root time for which event i of a batch counts.
-func pointOf(a *stream.Arrival, i int, now int64) int64 {
-	return min(max(min(a.Points[i], now), -maxTime), maxTime)
+// clamp is the root time for which an event counts.
+func clamp(point, now int64) int64 { return min(max(min(point, now), -maxTime), maxTime) }
+
+// addEach is add for events of which some do not count for their own time.
+func (e *Engine) addEach(a *stream.Arrival, p *stream.Part, t *target, series stream.Series, now int64) {
+	for k, i := range p.Events {
+		var one stream.Part
+		one.One(a, p.Events[k:], clamp(a.Points[i], now))
+		e.add(a, &one, t, series)
+	}
 }
 
-// add takes events of one series in where a target is: one after the other, while
-// the processor has the cell at hand.
-func (e *Engine) add(a *stream.Arrival, events []uint32, t *target, series stream.Series, now int64) {
-	w := t.window
-	for _, n := range events {
-		i := int(n)
-		if !observed(a.Kind[i]) {
-			continue
+// add takes events of one series in where a target is. A pane lies within one
+// slice, whatever its length.
+func (e *Engine) add(a *stream.Arrival, p *stream.Part, t *target, series stream.Series) {
+	w, c := t.window, t.cell
+	if c == nil || uint64(p.Latest-t.from) >= uint64(w.slide) || t.from < w.closed {
+		if c = e.place(t, series, p.Latest, uint64(len(p.Events))); c == nil {
+			return
 		}
-		point := pointOf(a, i, now)
-		c := t.cell
-		if c == nil || uint64(point-t.from) >= uint64(w.slide) || t.from < w.closed {
-			if c = e.place(t, series, point); c == nil {
-				continue
-			}
-		}
-		summed := c.add(a.Value[i])
-		if c.details == nil {
-			continue
-		}
+	}
+	c.add(p)
+	if c.details == nil {
+		return
+	}
+	for k, i := range p.Events {
 		if e.weight >= e.limits.Weight {
-			w.stats.Undetailed++
-			continue
+			w.stats.Undetailed += uint64(len(p.Events) - k)
+			return
 		}
-		e.weight += c.details.add(&w.def, &a.Columns, i, summed)
+		e.weight += c.details.add(&w.def, &a.Columns, int(i))
 	}
 }
 
@@ -178,45 +189,30 @@ func (e *Engine) start(at int64) {
 	}
 }
 
-// line finds or makes the targets of a series; the result is not nil.
-func (e *Engine) line(s stream.Series) []target {
-	if targets, ok := e.recent.Get(s); ok {
-		return targets
-	}
-	targets, known := e.lines[s]
-	if known {
-		e.recent.Put(s, targets, len(e.lines))
-		return targets
-	}
-	if len(e.lines) >= maxLines {
-		clear(e.lines)
-		e.recent.Clear()
-	}
-	targets = []target{}
+// match finds the windows that read a line.
+func (e *Engine) match(ln *line, s stream.Series) {
+	ln.matched = true
 	for _, w := range e.windows {
 		if stream.Match(w.def.Entity, s.Entity) && stream.Match(w.def.Signal, s.Signal) {
-			targets = append(targets, target{window: w})
+			ln.targets = append(ln.targets, target{window: w})
 		}
 	}
-	e.lines[s] = targets
-	e.recent.Put(s, targets, len(e.lines))
-	return targets
 }
 
-// place finds or makes the cell for an event of a series at a time, and counts
-// what is irregular about it; nil if there is none to be.
-func (e *Engine) place(t *target, s stream.Series, point int64) *cell {
+// place finds or makes the cell for so many events of a series at a time, and
+// counts what is irregular about them; nil if there is none to be.
+func (e *Engine) place(t *target, s stream.Series, point int64, events uint64) *cell {
 	w := t.window
 	index := floorDiv(point, w.slide)
 	if index <= w.final {
-		w.stats.Expired++
+		w.stats.Expired += events
 		if index+w.span-1 <= w.final {
 			return nil
 		}
 	}
 	sl := w.slice(index)
 	if sl == nil {
-		w.stats.Refused++
+		w.stats.Refused += events
 		return nil
 	}
 	g := t.group
@@ -227,7 +223,7 @@ func (e *Engine) place(t *target, s stream.Series, point int64) *cell {
 	c := e.cell(w, g, index)
 	if c == nil {
 		t.group = nil
-		w.stats.Folded++
+		w.stats.Folded += events
 		g = w.other()
 		c = e.cell(w, g, index)
 	}
@@ -238,7 +234,7 @@ func (e *Engine) place(t *target, s stream.Series, point int64) *cell {
 		}
 		return c
 	}
-	w.stats.Late++
+	w.stats.Late += events
 	if !c.dirty {
 		w.changed(sl, g, c)
 	}

@@ -81,7 +81,7 @@ func (s *Stats) counters() []*uint64 {
 // whose shape is the same; the others begin anew, with a partial window. After
 // an error the engine is as before.
 func (e *Engine) Restore(r *pack.Reader) error {
-	fresh := &Engine{limits: e.limits, lines: make(map[stream.Series][]target)}
+	fresh := &Engine{limits: e.limits}
 	for _, w := range e.windows {
 		fresh.windows = append(fresh.windows, newWindow(w.def))
 	}

@@ -14,7 +14,6 @@ import (
 // Bounds that are not for operators to choose.
 const (
 	maxOrigins = 1 << 16 // far above the agents that one relay serves
-	maxLines   = 1 << 17 // entries of the lookup cache, about 20 MB
 	maxNovel   = 64      // novelties open at once per origin; more tell no more
 	ageEvery   = 10_000_000_000
 )
@@ -41,15 +40,12 @@ type Engine struct {
 	refused  Refused
 
 	// Accelerators; no outcome depends on them, and no snapshot holds them.
-	wake   int64 // no finding ends, nor needs confirmation, before this
-	lines  map[lineKey]*line
-	forgot uint64  // how often lines were forgotten
-	last   *origin // of the latest event
+	wake  int64 // no finding ends, nor needs confirmation, before this
+	lines stream.Memory[line]
 
 	ticking []placed // rates with events of a tick that is not stepped
 
-	arrival *stream.Arrival // the batch that is observed
-	arrived []*line         // of its lines; nil until looked up
+	batch batch // that is observed
 }
 
 // Refused counts what found no room, or came too late, since the engine was
@@ -82,11 +78,6 @@ type origin struct {
 	// unjudged are codes that came while the unit was not claimed, with what
 	// there is to say if the claim does not know them.
 	unjudged map[stream.Series]*Finding
-
-	// Accelerators: of its lines in Engine.lines, if forgot is the engine's.
-	recent stream.Recent[*line]
-	looked int // how many lines there are
-	forgot uint64
 }
 
 // lane is the unit that an origin's session currently has open.
@@ -96,21 +87,14 @@ type lane struct {
 	claimed bool // since it is present, with the expectations of the root
 }
 
-// lineKey and line remember what an event of an origin's source, entity and
-// signal looks up, so that a batch costs one lookup for each of its lines.
-// Whoever drops what a line may point to calls forgetLines.
-type lineKey struct {
-	origin                 *origin
-	source, entity, signal string
-}
-
+// line remembers what an event of an origin's source, entity and signal looks up.
+// Whoever drops what a line may point to forgets all lines.
 type line struct {
-	series  stream.Series
-	of      string // the source's name
-	source  *source
-	speaker *speaker
+	looked  bool           // rules and probes are those that there are
 	known   bool           // the code is remembered
 	floor   event.Severity // least that matters to any of probes
+	source  *source
+	speaker *speaker
 	rules   []ruling
 	probes  []probe
 }
@@ -133,7 +117,6 @@ func NewEngine(cfg Config) (*Engine, error) {
 		origins: make(map[string]*origin),
 		windows: make(map[windowKey]*window),
 		wake:    math.MinInt64,
-		lines:   make(map[lineKey]*line),
 	}, nil
 }
 
@@ -245,29 +228,23 @@ func (e *Engine) Size() Size {
 // heartbeat and no loss, in the order of its unit. Rules and first-seen codes are
 // decided here, on arrival.
 func (e *Engine) Observe(i int) []Finding {
-	a := e.arrival
-	e.now = max(e.now, a.At)
-	o := e.origin(a.Unit.Origin)
-	if o == nil {
+	a := e.batch.arrival
+	if e.batch.origin == nil && !e.enter() {
 		e.refused.Origins++
 		return nil
 	}
-	o.heard = e.now
-	if o.since == 0 {
-		o.since = e.now
-		o.learned++
+	o := e.batch.origin
+	n := a.Sums.LineOf[i]
+	ln, names := &e.batch.lines[a.Sums.Numbers[n]], &a.Sums.Lines[n]
+	if !ln.looked {
+		e.look(ln, names.Series())
 	}
-	ln := e.line(o, i)
 	// Nothing happens after it arrives: a point ahead of now is the clock's
 	// error, and would push windows and rhythms into the future.
 	s := sighting{
 		arrival: a, at: i, seq: a.First + uint64(i), severity: a.Severity[i],
-		series: ln.series, point: max(min(a.Points[i], e.now), 0),
-		backlog: a.Flags[i]&event.Backlog != 0,
-	}
-	if int(a.Unit.Lane) < event.Lanes {
-		l := &o.lanes[a.Unit.Lane]
-		s.claimed = l.claimed && l.unit == a.Unit
+		series: names.Series(), point: max(min(a.Points[i], e.now), 0),
+		backlog: a.Flags[i]&event.Backlog != 0, claimed: e.batch.claimed,
 	}
 	var out []Finding
 	if e.cfg.Silence.Enabled {
@@ -287,16 +264,12 @@ func (e *Engine) Observe(i int) []Finding {
 
 // origin finds or makes the state of an origin; nil if there is no room.
 func (e *Engine) origin(name string) *origin {
-	if e.last != nil && e.last.name == name {
-		return e.last
-	}
 	o := e.origins[name]
 	if o == nil && len(e.origins) < maxOrigins {
 		o = newOrigin(name)
 		o.heard, o.floor = e.now, event.Severity(e.cfg.FirstSeen.MinSeverity)
 		e.origins[name] = o
 	}
-	e.last = o
 	return o
 }
 
@@ -311,47 +284,15 @@ func newOrigin(name string) *origin {
 	}
 }
 
-// lookUp finds or makes what is remembered of a line of an origin.
-func (e *Engine) lookUp(o *origin, l *stream.Line) *line {
-	if o.forgot != e.forgot {
-		o.forgetRecent(e.forgot)
-	}
-	if ln, ok := o.recent.Get(l.Series()); ok && ln.of == l.Source {
-		return ln
-	}
-	key := lineKey{o, l.Source, l.Entity, l.Signal}
-	if ln := e.lines[key]; ln != nil {
-		o.recent.Put(ln.series, ln, o.looked)
-		return ln
-	}
-	if len(e.lines) >= maxLines {
-		e.forgetLines()
-		o.forgetRecent(e.forgot)
-	}
-	ln := &line{series: l.Series(), of: l.Source}
+// look finds what looks at a series.
+func (e *Engine) look(ln *line, series stream.Series) {
+	ln.looked = true
 	for i := range e.cfg.Rules {
-		if r := &e.cfg.Rules[i]; stream.Match(r.Entity, l.Entity) && stream.Match(r.Signal, l.Signal) {
+		if r := &e.cfg.Rules[i]; stream.Match(r.Entity, series.Entity) && stream.Match(r.Signal, series.Signal) {
 			ln.rules = append(ln.rules, ruling{rule: r})
 		}
 	}
-	ln.probes, ln.floor = e.probes(ln.series)
-	e.lines[key] = ln
-	o.looked++
-	o.recent.Put(ln.series, ln, o.looked)
-	return ln
-}
-
-// forgetRecent empties the cache of an origin that lines were forgotten of.
-func (o *origin) forgetRecent(forgot uint64) {
-	o.recent.Clear()
-	o.looked, o.forgot = 0, forgot
-}
-
-func (e *Engine) forgetLines() {
-	clear(e.lines)
-	clear(e.arrived)
-	e.forgot++
-	e.last = nil
+	ln.probes, ln.floor = e.probes(series)
 }
 
 // Tick says that root time has come to now: findings end, provisional ones
@@ -414,5 +355,5 @@ func (e *Engine) drop(name string, o *origin) {
 		}
 	}
 	delete(e.origins, name)
-	e.forgetLines()
+	e.lines.Forget()
 }

@@ -271,7 +271,7 @@ func (e *Engine) ageWindows() {
 		idle := satAdd((w.head+slots)*w.width, int64(staleAfter))
 		if !w.active && e.now >= idle && e.now >= w.rearm {
 			delete(e.windows, key)
-			e.forgetLines()
+			e.lines.Forget()
 		}
 	}
 }

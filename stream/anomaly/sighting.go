@@ -6,20 +6,40 @@ import (
 	"pando/stream"
 )
 
-// Begin makes a the batch whose events are observed next.
-func (e *Engine) Begin(a *stream.Arrival) {
-	e.arrival = a
-	e.arrived = append(e.arrived[:0], make([]*line, len(a.Sums.Lines))...)
+// batch is the one that is observed.
+type batch struct {
+	arrival *stream.Arrival
+	lines   []line  // of its unit, by their numbers
+	origin  *origin // nil before the first event that is observed
+	claimed bool    // the unit is, since it is present
 }
 
-// line is what the engine knows of the line of event i.
-func (e *Engine) line(o *origin, i int) *line {
-	n := e.arrival.Sums.LineOf[i]
-	if e.arrived[n] == nil {
-		ln := e.lookUp(o, &e.arrival.Sums.Lines[n]) // which may forget all others
-		e.arrived[n] = ln
+// Begin makes a, whose lines must have numbers, the batch whose events are observed
+// next.
+func (e *Engine) Begin(a *stream.Arrival) {
+	e.batch = batch{arrival: a, lines: e.lines.Of(&a.Sums)}
+}
+
+// enter begins with the batch's first event, and reports whether there is room for
+// its origin.
+func (e *Engine) enter() bool {
+	a := e.batch.arrival
+	e.now = max(e.now, a.At)
+	o := e.origin(a.Unit.Origin)
+	if o == nil {
+		return false
 	}
-	return e.arrived[n]
+	o.heard = e.now
+	if o.since == 0 {
+		o.since = e.now
+		o.learned++
+	}
+	e.batch.origin = o
+	if int(a.Unit.Lane) < event.Lanes {
+		l := &o.lanes[a.Unit.Lane]
+		e.batch.claimed = l.claimed && l.unit == a.Unit
+	}
+	return true
 }
 
 // sighting is one event on its way through the detectors.

@@ -296,7 +296,7 @@ func (e *Engine) ageSpeakers(o *origin, s *source, limit int64, out []Finding) [
 		}
 		delete(s.speakers, entity)
 		e.speakers--
-		e.forgetLines()
+		e.lines.Forget()
 		o.learned++
 	}
 	return out

@@ -196,11 +196,25 @@ func (s *stage) say(host, source, entity, signal string, severity event.Severity
 		Value: s.value + float64(h.seq[lane]*7%10),
 		Stamp: event.Stamp{Lo: s.now - s.unread, Hi: s.now, Point: s.now}}
 	a := arrivalOf(h.unit(lane), ev)
-	a.Place(clock.Mapping{Offset: -milli, Bound: milli, At: s.now}, s.now)
+	place(a, clock.Mapping{Offset: -milli, Bound: milli, At: s.now}, s.now)
 	s.step(h.relay, func(e *Engine) []Finding {
 		e.Begin(a)
 		return e.Observe(0)
 	})
+}
+
+// numberings are those of units.
+var numberings = map[event.Unit]*stream.Numbering{}
+
+// place places a batch in root time, as a relay does.
+func place(a *stream.Arrival, m clock.Mapping, at int64) {
+	a.Place(m, at)
+	by := numberings[a.Unit]
+	if by == nil {
+		by = stream.NewNumbering()
+		numberings[a.Unit] = by
+	}
+	a.Sums.Number(by)
 }
 
 // arrivalOf is what a relay makes of a batch of events, placed where the agent's
@@ -218,7 +232,7 @@ func arrivalOf(unit event.Unit, events ...event.Event) *stream.Arrival {
 	if err != nil {
 		panic(err)
 	}
-	a.Place(clock.Mapping{}, 0)
+	place(a, clock.Mapping{}, 0)
 	return a
 }
 

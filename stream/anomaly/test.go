@@ -172,7 +172,7 @@ func (e *Engine) ageTests(o *origin, src *source, limit int64, out []Finding) []
 		o.tests--
 		e.tests--
 		o.learned++
-		e.forgetLines()
+		e.lines.Forget()
 	}
 	return out
 }

@@ -72,8 +72,9 @@ type Core interface {
 }
 
 // Preparer is a Core that leaves a part of Step to be done ahead of it: what
-// depends on a record's bytes alone. When a log is stepped again, other
-// goroutines prepare the next records while one is stepped.
+// depends on a record's bytes alone. Whoever appends a record prepares it while
+// others are stepped, and when a log is stepped again, other goroutines prepare the
+// next ones.
 type Preparer interface {
 	Core
 	// Prepare may be called by several goroutines at once, also while the core
@@ -195,7 +196,7 @@ func Open(opts Options) (_ *Journal, rec wal.Recovery, err error) {
 	}
 	j.sum, j.since = s.sum, s.since
 	if s.logic != j.core.Logic() {
-		if err := j.appendLocked(KindLogic, binary.AppendUvarint(nil, uint64(j.core.Logic())), false); err != nil {
+		if err := j.appendLocked(newRecord(KindLogic, binary.AppendUvarint(nil, uint64(j.core.Logic()))), false); err != nil {
 			return nil, rec, err
 		}
 		j.grown = opts.CheckpointBytes // a change of logic is followed by a checkpoint
@@ -246,6 +247,10 @@ func (j *Journal) Append(kind uint8, body []byte, urgent bool) (wal.Seq, error) 
 
 // AppendAs is Append for a record that is worth more, or less, than its kind.
 func (j *Journal) AppendAs(rank Rank, kind uint8, body []byte, urgent bool) (wal.Seq, error) {
+	rec := newRecord(kind, body)
+	if p, ok := j.core.(Preparer); ok && kind <= MaxKind {
+		rec.prepared = p.Prepare(kind, rec.bytes[1:])
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for j.err == nil && j.running && j.queued >= maxQueued {
@@ -257,7 +262,7 @@ func (j *Journal) AppendAs(rank Rank, kind uint8, body []byte, urgent bool) (wal
 	if err := j.spare(rank, 1+len(body)); err != nil {
 		return 0, fmt.Errorf("append: %w", err)
 	}
-	if err := j.appendLocked(kind, body, urgent); err != nil {
+	if err := j.appendLocked(rec, urgent); err != nil {
 		return 0, err
 	}
 	at := j.log.Last()
@@ -289,20 +294,37 @@ func (j *Journal) spare(rank Rank, n int) error {
 // Short tells why records of a rank are refused, or nil.
 func (j *Journal) Short(rank Rank) error { return j.spare(rank, 0) }
 
-func (j *Journal) appendLocked(kind uint8, body []byte, urgent bool) error {
-	rec := make([]byte, 1+len(body))
-	rec[0] = kind
-	copy(rec[1:], body)
-	at, err := j.log.Append(rec, urgent)
+// record is one on its way into the log.
+type record struct {
+	bytes    []byte // its kind, then its body
+	prepared any    // of a Preparer's records
+}
+
+func newRecord(kind uint8, body []byte) record {
+	r := record{bytes: make([]byte, 1+len(body))}
+	r.bytes[0] = kind
+	copy(r.bytes[1:], body)
+	return r
+}
+
+func (j *Journal) appendLocked(rec record, urgent bool) error {
+	at, err := j.log.Append(rec.bytes, urgent)
 	if err != nil {
 		return err // nothing was accepted; a failed log says so to every call
 	}
-	j.grown += int64(len(rec))
+	j.grown += int64(len(rec.bytes))
 	j.since++
+	kind, body := rec.bytes[0], rec.bytes[1:]
 	if kind > MaxKind {
 		return nil
 	}
-	if err := j.core.Step(at, kind, rec[1:], func(o Output) { j.sayLocked(at, o) }); err != nil {
+	say := func(o Output) { j.sayLocked(at, o) }
+	if p, ok := j.core.(Preparer); ok {
+		err = p.StepPrepared(at, kind, body, rec.prepared, say)
+	} else {
+		err = j.core.Step(at, kind, body, say)
+	}
+	if err != nil {
 		return j.failLocked(fmt.Errorf("step record %d: %w", at, err))
 	}
 	return nil
@@ -317,7 +339,7 @@ func (j *Journal) sayLocked(at wal.Seq, o Output) {
 // hashLocked records the hash of the outputs since the last one. The stretch
 // ends only if its record is accepted: a replay ends it there, too.
 func (j *Journal) hashLocked() error {
-	if err := j.appendLocked(KindHash, j.sum.value(), false); err != nil {
+	if err := j.appendLocked(newRecord(KindHash, j.sum.value()), false); err != nil {
 		return err
 	}
 	j.sum.fold()
