@@ -6,6 +6,7 @@ import (
 
 	"pando/event"
 	"pando/event/clock"
+	"pando/internal/exact"
 )
 
 // Limits bound a [Fold].
@@ -37,9 +38,9 @@ func (l Limits) clamp() Limits {
 type Fold struct {
 	limits Limits
 	series map[Series]uint32 // the number of its cell
+	names  []Series          // of the cells
 	cells  []cell
-	rows   []Row
-	cellOf []uint32 // the number of each row's cell
+	rows   []tally
 	edges  []Edge
 	rowAt  map[rowKey]int32 // of rows that their cell had no place for
 	edgeAt map[edgeKey]int32
@@ -50,14 +51,30 @@ type Fold struct {
 	// Accelerator: the cells of lines, from 1, by the lines' numbers.
 	lines []uint32
 	by    *Numbering
+	found []found // of the lines of a batch
+}
+
+// found is the cell of a line.
+type found struct {
+	cell   uint32
+	folded bool // that of Other in the place of another
+}
+
+// tally is a [Row] at work.
+type tally struct {
+	pane     Pane
+	count    uint64
+	backlog  uint64
+	sum      exact.Sum
+	cell     uint32
+	severity event.Severity
 }
 
 // cell is where the rows of a series are: those of the panes that are worked
 // on are found by their pane's remainder, so that a map is asked only for what
 // comes seconds late.
 type cell struct {
-	series Series
-	rows   [recentPanes]int32 // from 1; 0 for none
+	rows [recentPanes]int32 // from 1; 0 for none
 }
 
 // recentPanes is a power of two, and more than the panes between two cuts.
@@ -73,8 +90,8 @@ type edgeKey struct {
 	pane     Pane
 }
 
-// keptRows bounds the rows whose memory an empty fold keeps, 100 KB: a relay has
-// one for each of its units.
+// keptRows bounds the rows whose memory an empty fold keeps, 50 KB beside what
+// their series take: a relay has one for each of its units.
 const keptRows = 1024
 
 // NewFold returns an empty fold. Limits below 1 count as 1; limits above what
@@ -90,14 +107,13 @@ func (f *Fold) reset() {
 	clear(f.rowAt)
 	clear(f.edgeAt)
 	if cap(f.rows) > keptRows {
-		f.rows, f.cellOf, f.cells = nil, nil, nil
-		f.series = nil
+		f.rows, f.cells, f.names, f.series = nil, nil, nil, nil
 	}
 	if f.series == nil {
 		f.series, f.rowAt, f.edgeAt = map[Series]uint32{}, map[rowKey]int32{}, map[edgeKey]int32{}
 	}
 	clear(f.lines)
-	f.rows, f.cellOf, f.cells, f.edges, f.last = f.rows[:0], f.cellOf[:0], f.cells[:0], nil, Rows{}
+	f.rows, f.cells, f.names, f.edges, f.last = f.rows[:0], f.cells[:0], f.names[:0], nil, Rows{}
 	f.spill, f.spillE = -1, -1
 }
 
@@ -109,25 +125,21 @@ func (f *Fold) Len() int { return len(f.rows) + len(f.edges) }
 // to [Fold.Beat] and [Fold.Lose]. The fold keeps the lines' strings but nothing
 // else of it.
 func (f *Fold) Add(c *Combined, skip func(source string) bool) {
-	f.makeRoom(c)
+	f.find(c, skip)
 	for n := range c.Lines {
-		l := &c.Lines[n]
-		if skip != nil && skip(l.Source) {
+		l, at := &c.Lines[n], f.found[n]
+		if at.cell == noNumber {
 			continue
 		}
 		parts := c.Parts(n)
-		if len(parts) == 0 {
-			continue
-		}
-		at, folded := f.lineCell(c.Numbers[n], l)
 		for i := range parts {
 			p := &parts[i]
-			r, spilled := f.row(at, p.Pane, folded)
+			r, spilled := f.row(at.cell, p.Pane, at.folded)
 			count := uint64(len(p.Events))
-			r.Count += count
-			r.Severity = max(r.Severity, p.Severity)
-			r.Backlog += uint64(p.Backlog)
-			r.Sum = r.Sum.Add(p.Sum)
+			r.count += count
+			r.severity = max(r.severity, p.Severity)
+			r.backlog += uint64(p.Backlog)
+			r.sum = r.sum.Add(p.Sum)
 			if l.Peer != "" {
 				e, foldedEdge := f.edge(l.Entity, l.Peer, p.Pane)
 				spilled = spilled || foldedEdge
@@ -144,14 +156,29 @@ func (f *Fold) Add(c *Combined, skip func(source string) bool) {
 	}
 }
 
-// makeRoom makes a place for each line of a batch.
-func (f *Fold) makeRoom(c *Combined) {
+// find finds or makes the cells of the lines of a batch: all at once, so that the
+// processor waits for the memory of many of them at a time.
+func (f *Fold) find(c *Combined, skip func(source string) bool) {
 	if f.by != c.by {
 		clear(f.lines)
 		f.by = c.by
 	}
 	if n := c.numbers - len(f.lines); n > 0 {
 		f.lines = append(f.lines, make([]uint32, n)...)
+	}
+	f.found = f.found[:0]
+	for n, number := range c.Numbers {
+		at := found{cell: f.lines[number] - 1}
+		l := &c.Lines[n]
+		switch {
+		case len(c.Parts(n)) == 0, skip != nil && skip(l.Source):
+			at.cell = noNumber
+		case at.cell == noNumber:
+			if at.cell, at.folded = f.cell(l.Series()); !at.folded {
+				f.lines[number] = at.cell + 1
+			}
+		}
+		f.found = append(f.found, at)
 	}
 }
 
@@ -182,7 +209,10 @@ func (f *Fold) Merge(rows Rows) {
 		s := &rows.Rows[i]
 		at, foldedSeries := f.cell(s.Series)
 		r, spilled := f.row(at, s.Pane, foldedSeries)
-		r.add(s)
+		r.count += s.Count
+		r.severity = max(r.severity, s.Severity)
+		r.backlog += s.Backlog
+		r.sum = r.sum.Add(s.Sum)
 		if spilled && s.Series != (Series{Other, Other}) {
 			folded += s.Count
 		}
@@ -243,8 +273,9 @@ func (f *Fold) joined(panes Pane, keep func(Series) bool) []Row {
 	}
 	rank, whole := f.ranks(panes, keep)
 	places := make([]place, len(f.rows))
-	for i, c := range f.cellOf {
-		places[i] = place{pane: f.rows[i].Pane, rank: rank[c], row: uint32(i)}
+	for i := range f.rows {
+		c := f.rows[i].cell
+		places[i] = place{pane: f.rows[i].pane, rank: rank[c], row: uint32(i)}
 		if whole[c] {
 			places[i].pane = places[i].pane.start(panes)
 		}
@@ -252,13 +283,13 @@ func (f *Fold) joined(panes Pane, keep func(Series) bool) []Row {
 	slices.SortFunc(places, place.compare)
 	out := make([]Row, 0, len(f.rows))
 	for i, p := range places {
-		r := &f.rows[p.row]
+		t := &f.rows[p.row]
+		r := Row{Pane: p.pane, Series: f.names[t.cell], Severity: t.severity, Count: t.count, Sum: t.sum, Backlog: t.backlog}
 		if i > 0 && places[i-1].pane == p.pane && places[i-1].rank == p.rank {
-			out[len(out)-1].add(r)
+			out[len(out)-1].add(&r)
 			continue
 		}
-		out = append(out, *r)
-		out[len(out)-1].Pane = p.pane
+		out = append(out, r)
 	}
 	return out
 }
@@ -300,10 +331,10 @@ func addEqual[T any](list []T, compare func(*T, *T) int, add func(*T, *T)) []T {
 // row finds or makes the row of a cell and pane, and reports whether it is one of
 // Other instead for want of room: folded says that the cell is that of Other in
 // the place of another. The pointer is valid until the next call.
-func (f *Fold) row(at uint32, pane Pane, folded bool) (*Row, bool) {
+func (f *Fold) row(at uint32, pane Pane, folded bool) (*tally, bool) {
 	place := f.cells[at].rows[uint64(pane)%recentPanes]
 	if place != 0 {
-		if r := &f.rows[place-1]; r.Pane == pane {
+		if r := &f.rows[place-1]; r.pane == pane {
 			return r, folded
 		}
 		if at, ok := f.rowAt[rowKey{at, pane}]; ok {
@@ -313,24 +344,12 @@ func (f *Fold) row(at uint32, pane Pane, folded bool) (*Row, bool) {
 	switch {
 	case len(f.rows) < f.limits.Rows:
 		return f.newRow(at, pane), folded
-	case f.cells[at].series != (Series{Other, Other}):
+	case f.names[at] != (Series{Other, Other}):
 		other, _ := f.cell(Series{Other, Other})
 		r, _ := f.row(other, pane, true)
 		return r, true
 	}
 	return f.spillRow(pane), true
-}
-
-// lineCell is [Fold.cell] for a line of a batch.
-func (f *Fold) lineCell(number uint32, l *Line) (at uint32, folded bool) {
-	if at := f.lines[number]; at != 0 {
-		return at - 1, false
-	}
-	at, folded = f.cell(l.Series())
-	if !folded {
-		f.lines[number] = at + 1
-	}
-	return at, folded
 }
 
 // cell finds or makes the cell of a series, or that of Other when the series
@@ -344,17 +363,17 @@ func (f *Fold) cell(s Series) (at uint32, folded bool) {
 		return at, true
 	}
 	at = uint32(len(f.cells))
-	f.cells = append(f.cells, cell{series: s})
+	f.cells, f.names = append(f.cells, cell{}), append(f.names, s)
 	f.series[s] = at
 	return at, false
 }
 
-func (f *Fold) newRow(at uint32, pane Pane) *Row {
+func (f *Fold) newRow(at uint32, pane Pane) *tally {
 	c := &f.cells[at]
-	f.rows, f.cellOf = append(f.rows, Row{Pane: pane, Series: c.series}), append(f.cellOf, at)
+	f.rows = append(f.rows, tally{pane: pane, cell: at})
 	place := &c.rows[uint64(pane)%recentPanes]
 	if *place != 0 {
-		f.rowAt[rowKey{at, f.rows[*place-1].Pane}] = *place - 1
+		f.rowAt[rowKey{at, f.rows[*place-1].pane}] = *place - 1
 	}
 	*place = int32(len(f.rows))
 	return &f.rows[len(f.rows)-1]
@@ -363,7 +382,7 @@ func (f *Fold) newRow(at uint32, pane Pane) *Row {
 // spillRow is the one row above the limit. An Other row of its pane cannot
 // exist beside it: it is made only when that pane has none, and from then on
 // no row is made at all.
-func (f *Fold) spillRow(pane Pane) *Row {
+func (f *Fold) spillRow(pane Pane) *tally {
 	if f.spill < 0 {
 		at, _ := f.cell(Series{Other, Other})
 		f.newRow(at, pane)

@@ -80,30 +80,40 @@ func (c *cell) add(p *stream.Part) {
 	}
 }
 
-// add takes event i of a batch in, and returns by how much heavier that made the
-// details.
-func (d *details) add(def *Window, b *event.Columns, i int) int {
-	grown := 0
-	if v := b.Value[i]; d.sketched && -summable <= v && v < summable {
-		before := d.sketch.Buckets()
-		d.sketch.Add(v)
-		grown += d.sketch.Buckets() - before
+// add takes events of a batch in, and returns by how much heavier that made the
+// details. Values is memory to work with.
+func (d *details) add(def *Window, b *event.Columns, events []uint32, values *[]float64) int {
+	before := d.weight()
+	if d.sketched {
+		list := (*values)[:0]
+		for _, i := range events {
+			if v := b.Value[i]; -summable <= v && v < summable {
+				list = append(list, v)
+			}
+		}
+		d.sketch.AddAll(list)
+		*values = list
 	}
 	for k, f := range def.Distinct {
-		if v := f.value(b, i); v != "" {
-			before := d.distinct[k].weight()
-			d.distinct[k].Add(v)
-			grown += d.distinct[k].weight() - before
+		for _, i := range events {
+			if v := f.value(b, int(i)); v != "" {
+				d.distinct[k].Add(v)
+			}
 		}
 	}
 	for k, t := range def.Top {
-		if v := t.Of.value(b, i); v != "" {
-			before := d.top[k].weight()
-			d.top[k].Add(v)
-			grown += d.top[k].weight() - before
+		for _, i := range events {
+			if v := t.Of.value(b, int(i)); v != "" {
+				d.top[k].Add(v)
+			}
 		}
 	}
-	return grown
+	return d.weight() - before
+}
+
+// perEvent is by how much one event makes the details of a window heavier, at most.
+func (w *Window) perEvent() int {
+	return 1 + len(w.Distinct)*registers/WeightBytes + len(w.Top)*(topWeight/WeightBytes+1)
 }
 
 // weight is what the details take of memory, in units of WeightBytes. It
@@ -112,11 +122,15 @@ func (c *cell) weight() int {
 	if c.details == nil {
 		return 0
 	}
-	n := c.details.sketch.Buckets()
-	for i := range c.details.distinct {
-		n += c.details.distinct[i].weight()
+	return c.details.weight()
+}
+
+func (d *details) weight() int {
+	n := d.sketch.Buckets()
+	for i := range d.distinct {
+		n += d.distinct[i].weight()
 	}
-	for _, t := range c.details.top {
+	for _, t := range d.top {
 		n += t.weight()
 	}
 	return n

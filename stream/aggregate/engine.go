@@ -70,6 +70,17 @@ type Engine struct {
 	weight  int   // of all cells
 
 	lines stream.Memory[line] // an accelerator
+	jobs  []job               // of the batch that is observed
+
+	values []float64 // memory to work with
+}
+
+// job is to add a part of a batch where a target is.
+type job struct {
+	target *target
+	part   *stream.Part
+	line   int32 // of the batch
+	cell   *cell // nil until it is found, and if there is none to be
 }
 
 // line is what is known of a line of events.
@@ -118,16 +129,37 @@ func (e *Engine) Observe(a *stream.Arrival, now int64) {
 		e.start(clamp(a.Points[slices.IndexFunc(a.Kind, observed)], now))
 	}
 	e.latest = max(e.latest, clamp(a.Sums.Latest, now))
-	plain := clamp(a.Sums.Earliest, now) == a.Sums.Earliest && clamp(a.Sums.Latest, now) == a.Sums.Latest
+	e.assign(a)
+	if clamp(a.Sums.Earliest, now) != a.Sums.Earliest || clamp(a.Sums.Latest, now) != a.Sums.Latest {
+		for i := range e.jobs {
+			e.addEach(a, &e.jobs[i], now)
+		}
+		return
+	}
+	// One thing at a time for all: so the processor waits for the memory of many
+	// cells at once, and not for that of each.
+	for i := range e.jobs {
+		e.count(a, &e.jobs[i])
+	}
+	for i := range e.jobs {
+		if j := &e.jobs[i]; j.cell != nil && j.cell.details != nil {
+			e.detail(a, j)
+		}
+	}
+}
+
+// assign makes the jobs of a batch.
+func (e *Engine) assign(a *stream.Arrival) {
+	e.jobs = e.jobs[:0]
 	lines := e.lines.Of(&a.Sums)
-	for n := range a.Sums.Lines {
+	for n, number := range a.Sums.Numbers {
 		parts := a.Sums.Parts(n)
 		if len(parts) == 0 {
 			continue
 		}
-		series, ln := a.Sums.Lines[n].Series(), &lines[a.Sums.Numbers[n]]
+		ln := &lines[number]
 		if !ln.matched {
-			e.match(ln, series)
+			e.match(ln, a.Sums.Lines[n].Series())
 		}
 		for j := range ln.targets {
 			t := &ln.targets[j]
@@ -135,11 +167,7 @@ func (e *Engine) Observe(a *stream.Arrival, now int64) {
 				continue
 			}
 			for k := range parts {
-				if plain {
-					e.add(a, &parts[k], t, series)
-				} else {
-					e.addEach(a, &parts[k], t, series, now)
-				}
+				e.jobs = append(e.jobs, job{target: t, part: &parts[k], line: int32(n)})
 			}
 		}
 	}
@@ -150,34 +178,43 @@ func observed(kind event.Kind) bool { return kind != event.Heartbeat && kind != 
 // clamp is the root time for which an event counts.
 func clamp(point, now int64) int64 { return min(max(min(point, now), -maxTime), maxTime) }
 
-// addEach is add for events of which some do not count for their own time.
-func (e *Engine) addEach(a *stream.Arrival, p *stream.Part, t *target, series stream.Series, now int64) {
-	for k, i := range p.Events {
+// addEach adds events of which some do not count for their own time.
+func (e *Engine) addEach(a *stream.Arrival, j *job, now int64) {
+	for k, i := range j.part.Events {
 		var one stream.Part
-		one.One(a, p.Events[k:], clamp(a.Points[i], now))
-		e.add(a, &one, t, series)
+		one.One(a, j.part.Events[k:], clamp(a.Points[i], now))
+		single := job{target: j.target, part: &one, line: j.line}
+		if e.count(a, &single); single.cell != nil && single.cell.details != nil {
+			e.detail(a, &single)
+		}
 	}
 }
 
-// add takes events of one series in where a target is. A pane lies within one
-// slice, whatever its length.
-func (e *Engine) add(a *stream.Arrival, p *stream.Part, t *target, series stream.Series) {
-	w, c := t.window, t.cell
-	if c == nil || uint64(p.Latest-t.from) >= uint64(w.slide) || t.from < w.closed {
-		if c = e.place(t, series, p.Latest, uint64(len(p.Events))); c == nil {
-			return
-		}
+// count finds the cell of a job and adds its events, but for their details. A pane
+// lies within one slice, whatever its length.
+func (e *Engine) count(a *stream.Arrival, j *job) {
+	t, p := j.target, j.part
+	c := t.cell
+	if c == nil || uint64(p.Latest-t.from) >= uint64(t.window.slide) || t.from < t.window.closed {
+		c = e.place(t, a.Sums.Lines[j.line].Series(), p.Latest, uint64(len(p.Events)))
 	}
-	c.add(p)
-	if c.details == nil {
-		return
+	if j.cell = c; c != nil {
+		c.add(p)
 	}
-	for k, i := range p.Events {
+}
+
+// detail adds the details of a job's events, while there is room.
+func (e *Engine) detail(a *stream.Arrival, j *job) {
+	w, d, events := j.target.window, j.cell.details, j.part.Events
+	for len(events) > 0 {
 		if e.weight >= e.limits.Weight {
-			w.stats.Undetailed += uint64(len(p.Events) - k)
+			w.stats.Undetailed += uint64(len(events))
 			return
 		}
-		e.weight += c.details.add(&w.def, &a.Columns, int(i))
+		// An event makes the details heavier by no more than perEvent.
+		n := min(len(events), max((e.limits.Weight-e.weight)/w.def.perEvent(), 1))
+		e.weight += d.add(&w.def, &a.Columns, events[:n], &e.values)
+		events = events[n:]
 	}
 }
 

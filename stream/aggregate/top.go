@@ -136,7 +136,10 @@ func (t *Top) sorted() []Entry {
 
 // weight is what it takes of memory, in units of WeightBytes: names are
 // as long as they may be.
-func (t *Top) weight() int { return len(t.counts) * (maxTopName + 64) / WeightBytes }
+func (t *Top) weight() int { return len(t.counts) * topWeight / WeightBytes }
+
+// topWeight is what a counter takes with its name, in bytes.
+const topWeight = maxTopName + 64
 
 func (t *Top) reset() {
 	clear(t.counts)

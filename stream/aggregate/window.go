@@ -36,7 +36,7 @@ type window struct {
 	late    bool     // some slice has late events that were not told
 	order   []*group // by key; nil when it must be made anew
 	spare   []*cell
-	held    int // weight of what the spare cells held, whose memory they keep
+	held    int // weight of what spare cells held, whose memory they keep
 	scratch *cell
 }
 
@@ -44,16 +44,20 @@ type window struct {
 const before = math.MinInt64 / 2
 
 // Bounds of the cells that are kept for slices to come, and of the memory that
-// these keep: 64 MB.
+// these keep: 64 MB. A group keeps its last cell, whose sketch has the form that it
+// will need again; for any other group only what was light is kept, or in time all
+// cells would have the memory of the heaviest.
 const (
 	maxSpare       = 1 << 16
 	maxSpareWeight = 1 << 20
+	lightWeight    = 16
 )
 
 // group is a key that results are told for. It exists while it has a cell.
 type group struct {
 	key   stream.Series
 	cells []placed // by slice
+	spare *cell    // an accelerator
 }
 
 // placed is a group's cell of a slice.
@@ -156,17 +160,26 @@ func (w *window) open(g *group, at int, index int64) *cell {
 		w.groups[g.key] = g
 		w.order = nil
 	}
-	var c *cell
-	if n := len(w.spare); n > 0 {
-		c, w.spare = w.spare[n-1], w.spare[:n-1]
-		if c.details != nil {
-			w.held -= c.details.held
-			c.details.held = 0
-		}
-	} else {
-		c = newCell(&w.def)
-	}
+	c := w.take(g)
 	g.cells = slices.Insert(g.cells, at, placed{index, c})
+	return c
+}
+
+// take returns an empty cell for a group.
+func (w *window) take(g *group) *cell {
+	c := g.spare
+	switch n := len(w.spare); {
+	case c != nil:
+		g.spare = nil
+	case n > 0:
+		c, w.spare = w.spare[n-1], w.spare[:n-1]
+	default:
+		return newCell(&w.def)
+	}
+	if c.details != nil {
+		w.held -= c.details.held
+		c.details.held = 0
+	}
 	return c
 }
 
@@ -273,7 +286,7 @@ func (w *window) forget() (cells, weight int) {
 	for _, g := range w.groups {
 		n, _ := g.at(final - w.span + 2)
 		for _, p := range g.cells[:n] {
-			weight += w.retire(p.cell)
+			weight += w.retire(g, p.cell)
 		}
 		if g != w.rest {
 			cells += n
@@ -285,16 +298,24 @@ func (w *window) forget() (cells, weight int) {
 	return cells, weight
 }
 
-// retire keeps a cell for slices to come, and returns its weight.
-func (w *window) retire(c *cell) int {
+// retire keeps a group's cell for slices to come, and returns its weight.
+func (w *window) retire(g *group, c *cell) int {
 	weight := c.weight()
-	if len(w.spare) < maxSpare && w.held+weight <= maxSpareWeight {
-		c.reset()
-		if c.details != nil {
-			c.details.held = weight
-			w.held += weight
-		}
+	if w.held+weight > maxSpareWeight {
+		return weight
+	}
+	switch {
+	case g.spare == nil:
+		g.spare = c
+	case weight <= lightWeight && len(w.spare) < maxSpare:
 		w.spare = append(w.spare, c)
+	default:
+		return weight
+	}
+	c.reset()
+	if c.details != nil {
+		c.details.held = weight
+		w.held += weight
 	}
 	return weight
 }
@@ -305,6 +326,19 @@ func (w *window) drop(g *group) {
 	w.order = nil
 	if g == w.rest {
 		w.rest = nil
+	}
+	c := g.spare
+	if g.spare = nil; c == nil {
+		return
+	}
+	if c.details == nil || c.details.held <= lightWeight {
+		if len(w.spare) < maxSpare {
+			w.spare = append(w.spare, c)
+			return
+		}
+	}
+	if c.details != nil {
+		w.held -= c.details.held
 	}
 }
 

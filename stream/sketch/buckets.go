@@ -10,6 +10,7 @@ type buckets struct {
 	base   int32    // the window's first key, at least 1
 	window bool
 	used   int     // counts that are not 0
+	kept   int     // the same before the last reset
 	keys   []int32 // of a list, rising
 }
 
@@ -24,8 +25,17 @@ const (
 	windowSlack = 64
 )
 
-// reset empties the buckets and keeps their memory, as a list.
-func (b *buckets) reset() { *b = buckets{keys: b.keys[:0], counts: b.counts[:0]} }
+// reset empties the buckets and keeps their memory. What comes next is like what
+// was: a window that was full enough stays.
+func (b *buckets) reset() {
+	kept := b.used
+	if b.window && len(b.counts) <= leaveWindow*kept+windowSlack {
+		clear(b.counts)
+		b.used, b.kept = 0, kept
+		return
+	}
+	*b = buckets{keys: b.keys[:0], counts: b.counts[:0]}
+}
 
 // add counts a key n times more.
 func (b *buckets) add(key int32, n uint64) {
@@ -55,17 +65,19 @@ func (b *buckets) add(key int32, n uint64) {
 	b.settle()
 }
 
-// search finds the first key of a list that is not below key.
+// search finds the first key of a list that is not below key. Where it goes on is
+// computed, not branched to: no processor could foresee it.
 func (b *buckets) search(key int32) int {
-	lo, hi := 0, len(b.keys)
-	for lo < hi {
-		if mid := (lo + hi) / 2; b.keys[mid] < key {
-			lo = mid + 1
-		} else {
-			hi = mid
+	at, n := 0, len(b.keys)
+	for n > 0 {
+		half := (n + 1) / 2
+		next := at + half
+		if b.keys[next-1] < key {
+			at = next
 		}
+		n -= half
 	}
-	return lo
+	return at
 }
 
 // settle makes a list a window if that is better. The key 0, of the smallest
@@ -98,7 +110,7 @@ func (b *buckets) widen(key int32) {
 	} else {
 		hi = int(key) + 1 + len(b.counts)/8
 	}
-	if key == 0 || hi-lo > leaveWindow*b.used+windowSlack {
+	if key == 0 || hi-lo > leaveWindow*max(b.used, b.kept)+windowSlack {
 		b.list()
 		return
 	}

@@ -87,6 +87,29 @@ func (s *Sketch) Add(v float64) {
 	s.AddN(v, 1)
 }
 
+// AddAll is [Sketch.Add] for each of the values.
+func (s *Sketch) AddAll(values []float64) {
+	b := &s.pos
+	for _, v := range values {
+		// As in Add; an unused bucket of the window is not rare here.
+		if i := math.Float64bits(v)>>(s.shift()&63) - uint64(b.base); s.min <= v && v <= s.max && b.window && i < uint64(len(b.counts)) {
+			if c := b.counts[i]; c < maxCount && s.count < maxCount {
+				if c == 0 {
+					if b.used+s.neg.used == MaxBuckets {
+						s.AddN(v, 1)
+						continue
+					}
+					b.used++
+				}
+				b.counts[i] = c + 1
+				s.count++
+				continue
+			}
+		}
+		s.AddN(v, 1)
+	}
+}
+
 // AddN takes one value in n times. Counts stop at 2^63-1.
 func (s *Sketch) AddN(v float64, n uint64) {
 	switch {

@@ -265,3 +265,40 @@ func TestGolden(t *testing.T) {
 	}
 	golden.Compare(t, "sketches.txt", out.Bytes(), "raise the version of whatever carries sketches")
 }
+
+// TestUsedAgainIsAsNew has one sketch hold one sample after another, all of its
+// values at once, as many of them as collapse it and of every form: each time it
+// is the same as a new one that took them in one by one.
+func TestUsedAgainIsAsNew(t *testing.T) {
+	var used Sketch
+	windows := 0
+	for seed := range uint64(400) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		scale, spread := math.Exp(5*r.NormFloat64()), []float64{0.01, 1, 8, 60}[r.IntN(4)]
+		values := draw(r, 1<<r.IntN(13), func(r *rand.Rand) float64 {
+			v := scale * math.Exp(spread*r.NormFloat64())
+			switch r.IntN(100) {
+			case 0:
+				return -v
+			case 1:
+				return 0
+			}
+			return v
+		})
+		used.Reset()
+		if used.pos.window {
+			windows++
+		}
+		used.AddAll(values[:len(values)/2])
+		used.AddAll(values[len(values)/2:])
+		if fresh := sketchOf(values); !bytes.Equal(encoded(&used), encoded(fresh)) || used.Buckets() != fresh.Buckets() {
+			t.Fatalf("seed %d: %d values in %d buckets, %d in a new sketch", seed, len(values), used.Buckets(), fresh.Buckets())
+		}
+		if n, most := len(used.pos.counts), leaveWindow*max(used.pos.used, used.pos.kept)+2*windowSlack; used.pos.window && n > most {
+			t.Fatalf("seed %d: a window of %d for %d buckets, before %d", seed, n, used.pos.used, used.pos.kept)
+		}
+	}
+	if windows < 50 {
+		t.Errorf("only %d windows stayed", windows)
+	}
+}
