@@ -11,6 +11,7 @@ import (
 	"pando/event/clock"
 	"pando/internal/pack"
 	"pando/stream"
+	"pando/stream/anomaly"
 	"pando/tree/custody"
 	"pando/tree/journal"
 	"pando/tree/wire"
@@ -250,9 +251,18 @@ func (c *core) observe(u *unit, a *stream.Arrival) {
 	if c.seen != nil {
 		c.seen(a)
 	}
-	now := max(c.now, a.At)
 	c.engine.Begin(a)
 	c.patterns.begin(a)
+	if peers := len(a.Peer.Texts) > 1; len(a.Sums.Rest) == 0 && !c.patterns.some && (c.up || !peers) {
+		c.engine.ObserveAll(func(i int, fs []anomaly.Finding) { c.detectedAt(a, i, fs) })
+		return
+	}
+	c.observeEach(u, a)
+}
+
+// observeEach is observe for batches of which more than the detectors want to know.
+func (c *core) observeEach(u *unit, a *stream.Arrival) {
+	now := max(c.now, a.At)
 	var e event.Event
 	for i, kind := range a.Kind {
 		switch kind {
@@ -274,10 +284,16 @@ func (c *core) observe(u *unit, a *stream.Arrival) {
 				c.local.graph.AddEdge(a.Entity.At(i), peer, min(a.Points[i], c.now)) // no section will tell for now
 			}
 		}
-		if fs := c.engine.Observe(i); len(fs) > 0 {
-			a.Event(i, &e)
-			c.detected(fs, &e)
-		}
+		c.detectedAt(a, i, c.engine.Observe(i))
+	}
+}
+
+// detectedAt is detected for what was found on event i of a batch.
+func (c *core) detectedAt(a *stream.Arrival, i int, fs []anomaly.Finding) {
+	if len(fs) > 0 {
+		var e event.Event
+		a.Event(i, &e)
+		c.detected(fs, &e)
 	}
 }
 

@@ -93,6 +93,7 @@ type line struct {
 	looked  bool           // rules and probes are those that there are
 	known   bool           // the code is remembered
 	floor   event.Severity // least that matters to any of probes
+	stepped event.Severity // the same of probes that are no ratios
 	source  *source
 	speaker *speaker
 	rules   []ruling
@@ -234,17 +235,10 @@ func (e *Engine) Observe(i int) []Finding {
 		return nil
 	}
 	o := e.batch.origin
-	n := a.Sums.LineOf[i]
-	ln, names := &e.batch.lines[a.Sums.Numbers[n]], &a.Sums.Lines[n]
+	ln := &e.batch.lines[a.Sums.Numbers[a.Sums.LineOf[i]]]
+	s := e.sighting(i)
 	if !ln.looked {
-		e.look(ln, names.Series())
-	}
-	// Nothing happens after it arrives: a point ahead of now is the clock's
-	// error, and would push windows and rhythms into the future.
-	s := sighting{
-		arrival: a, at: i, seq: a.First + uint64(i), severity: a.Severity[i],
-		series: names.Series(), point: max(min(a.Points[i], e.now), 0),
-		backlog: a.Flags[i]&event.Backlog != 0, claimed: e.batch.claimed,
+		e.look(ln, s.series)
 	}
 	var out []Finding
 	if e.cfg.Silence.Enabled {
@@ -292,7 +286,7 @@ func (e *Engine) look(ln *line, series stream.Series) {
 			ln.rules = append(ln.rules, ruling{rule: r})
 		}
 	}
-	ln.probes, ln.floor = e.probes(series)
+	ln.probes, ln.floor, ln.stepped = e.probes(series)
 }
 
 // Tick says that root time has come to now: findings end, provisional ones

@@ -6,42 +6,6 @@ import (
 	"pando/stream"
 )
 
-// batch is the one that is observed.
-type batch struct {
-	arrival *stream.Arrival
-	lines   []line  // of its unit, by their numbers
-	origin  *origin // nil before the first event that is observed
-	claimed bool    // the unit is, since it is present
-}
-
-// Begin makes a, whose lines must have numbers, the batch whose events are observed
-// next.
-func (e *Engine) Begin(a *stream.Arrival) {
-	e.batch = batch{arrival: a, lines: e.lines.Of(&a.Sums)}
-}
-
-// enter begins with the batch's first event, and reports whether there is room for
-// its origin.
-func (e *Engine) enter() bool {
-	a := e.batch.arrival
-	e.now = max(e.now, a.At)
-	o := e.origin(a.Unit.Origin)
-	if o == nil {
-		return false
-	}
-	o.heard = e.now
-	if o.since == 0 {
-		o.since = e.now
-		o.learned++
-	}
-	e.batch.origin = o
-	if int(a.Unit.Lane) < event.Lanes {
-		l := &o.lanes[a.Unit.Lane]
-		e.batch.claimed = l.claimed && l.unit == a.Unit
-	}
-	return true
-}
-
 // sighting is one event on its way through the detectors.
 type sighting struct {
 	arrival  *stream.Arrival
@@ -53,6 +17,21 @@ type sighting struct {
 	backlog  bool
 	claimed  bool
 }
+
+// sighting is event i of the batch that is observed.
+func (e *Engine) sighting(i int) sighting {
+	a := e.batch.arrival
+	return sighting{
+		arrival: a, at: i, seq: a.First + uint64(i), severity: a.Severity[i],
+		series: a.Sums.Lines[a.Sums.LineOf[i]].Series(), point: e.point(i),
+		backlog: a.Flags[i]&event.Backlog != 0, claimed: e.batch.claimed,
+	}
+}
+
+// point is when event i of the batch happened. Nothing happens after it arrives: a
+// point ahead of now is the clock's error, and would push windows and rhythms into
+// the future.
+func (e *Engine) point(i int) int64 { return max(min(e.batch.arrival.Points[i], e.now), 0) }
 
 func (s *sighting) ref() Ref { return Ref{Unit: s.arrival.Unit, From: s.seq, To: s.seq} }
 

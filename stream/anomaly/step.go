@@ -3,6 +3,7 @@ package anomaly
 import (
 	"math"
 
+	"pando/stream"
 	"pando/stream/detect"
 )
 
@@ -17,37 +18,55 @@ func (e *Engine) measure(o *origin, ln *line, s *sighting, out []Finding) []Find
 		e.refused.Tests++
 		return out
 	}
-	if !s.claimed || !src.observed || s.point < src.since ||
-		s.point-src.beats[s.arrival.Unit.Lane].asOf > int64(e.cfg.Silence.MaxBeat) { // which the next heartbeat will say
+	if !e.inside(src, s.point) {
 		return out
 	}
 	for i := range ln.probes {
 		p := &ln.probes[i]
-		if s.severity < p.spec.floor {
+		if s.severity < p.floor {
 			continue
 		}
-		if p.test == nil {
-			if p.test = e.test(o, src, p.spec, p.spec.subject(s.series)); p.test == nil {
-				e.refused.Tests++
-				continue
-			}
+		t := e.tested(o, src, p, s.series)
+		if t == nil {
+			e.refused.Tests++
+			continue
 		}
-		t := p.test
-		t.touched = e.now
-		if t.stretch != src.stretch {
-			begins := t.rate != nil && t.at == 0
-			if out = e.rejoin(o, t, s.point, out); begins {
-				continue // the event that starts the clock is not one in its time
-			}
+		begins := t.rate != nil && t.at == 0 && t.stretch != src.stretch
+		if out = e.join(o, t, s.point, out); begins {
+			continue // the event that starts the clock is not one in its time
 		}
 		switch p.spec.kind {
 		case rateTest:
 			out = e.tally(o, t, s, out)
 		case ratioTest:
-			e.request(o, t, s, p.failed)
+			e.request(o, t, requests{point: s.point, count: 1, failed: p.failed, first: s.seq, last: s.seq})
 		default:
 			out = e.sample(o, t, s, out)
 		}
+	}
+	return out
+}
+
+// inside reports whether an event of the batch that happened at point lies in an
+// observation of its source.
+func (e *Engine) inside(src *source, point int64) bool {
+	return e.batch.claimed && src.observed && point >= src.since &&
+		point-src.beats[e.batch.arrival.Unit.Lane].asOf <= int64(e.cfg.Silence.MaxBeat) // or the next heartbeat will say
+}
+
+// tested finds or makes the test of a probe; nil if there is no room.
+func (e *Engine) tested(o *origin, src *source, p *probe, series stream.Series) *test {
+	if p.test == nil {
+		p.test = e.test(o, src, p.spec, p.spec.subject(series))
+	}
+	return p.test
+}
+
+// join takes note that a test is at work at a point of the present observation.
+func (e *Engine) join(o *origin, t *test, point int64, out []Finding) []Finding {
+	t.touched = e.now
+	if t.stretch != t.source.stretch {
+		out = e.rejoin(o, t, point, out)
 	}
 	return out
 }
@@ -151,14 +170,25 @@ func (e *Engine) stepIdle(o *origin, t *test, now int64, out []Finding) []Findin
 	return out
 }
 
-// request counts a request of a ratio.
-func (e *Engine) request(o *origin, t *test, s *sighting, failed bool) {
-	v := t.volumes.of(s.point)
-	v.requests++
-	if failed {
-		v.failed++
+// requests are events of one line and volume.
+type requests struct {
+	point       int64 // of the earliest
+	count       int64
+	failed      bool   // all of them
+	first, last uint64 // sequences
+}
+
+// request counts requests of a ratio. It comes to the same in whatever order the
+// events of a batch are counted.
+func (e *Engine) request(o *origin, t *test, r requests) {
+	v, lane := t.volumes.of(r.point), e.batch.arrival.Unit.Lane
+	v.requests += r.count
+	if r.failed {
+		v.failed += r.count
 	}
-	v.mark.see(s.arrival.Unit.Lane, s.seq)
+	v.mark.time = min(v.mark.time, r.point)
+	v.mark.see(lane, r.first)
+	v.mark.see(lane, r.last)
 	if !t.queued {
 		e.queue(o, t)
 	}

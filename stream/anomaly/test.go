@@ -103,25 +103,29 @@ func (t *test) due() int64 {
 // probe is a test that looks at a line of events.
 type probe struct {
 	spec   *spec
-	test   *test // nil until there is one
-	failed bool  // of a ratio: these events are failures
+	test   *test          // nil until there is one
+	floor  event.Severity // of the spec
+	failed bool           // of a ratio: these events are failures
 }
 
 // noEvent is above every severity.
 const noEvent = event.MaxSeverity + 1
 
-// probes finds the tests that look at a series, and the least severity that
-// matters to any.
-func (e *Engine) probes(series stream.Series) (list []probe, floor event.Severity) {
-	floor = noEvent
+// probes finds the tests that look at a series, and the least severities that
+// matter to any, and to any but ratios.
+func (e *Engine) probes(series stream.Series) (list []probe, floor, stepped event.Severity) {
+	floor, stepped = noEvent, noEvent
 	for i := range e.specs {
 		s := &e.specs[i]
 		if s.matches(series) {
-			list = append(list, probe{spec: s, failed: s.kind == ratioTest && stream.Match(s.failed, series.Signal)})
+			list = append(list, probe{spec: s, floor: s.floor, failed: s.kind == ratioTest && stream.Match(s.failed, series.Signal)})
 			floor = min(floor, s.floor)
+			if s.kind != ratioTest {
+				stepped = min(stepped, s.floor)
+			}
 		}
 	}
-	return list, floor
+	return list, floor, stepped
 }
 
 // test finds or makes a test; nil if there is no room.

@@ -30,7 +30,7 @@ type seqs struct{ from, to uint64 }
 // see adds an event.
 func (m *mark) see(lane event.Lane, seq uint64) {
 	r := &m.refs[lane]
-	if r.from == 0 {
+	if r.from == 0 || seq < r.from {
 		r.from = seq
 	}
 	r.to = max(r.to, seq)

@@ -7,13 +7,14 @@ import (
 	"slices"
 
 	"pando/internal/pack"
+	"pando/stream"
 )
 
 const (
 	// volumeWidth is the span of event time, in nanoseconds, by which requests
 	// and failures are brought together: below a heartbeat's interval, which
-	// is what they wait for.
-	volumeWidth = int64(100e6)
+	// is what they wait for. That of a pane, so that a part of a batch lies in one.
+	volumeWidth = int64(stream.PaneNanos)
 	// maxVolumes bounds how many wait. A lane that lags by more makes them wider.
 	maxVolumes = 32
 )

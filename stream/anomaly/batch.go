@@ -1,0 +1,153 @@
+package anomaly
+
+import (
+	"pando/event"
+	"pando/stream"
+)
+
+// batch is the one that is observed.
+type batch struct {
+	arrival *stream.Arrival
+	lines   []line  // of its unit, by their numbers
+	origin  *origin // nil before the first event that is observed
+	claimed bool    // the unit is, since it is present
+	calm    []calm  // by the lines of the batch
+}
+
+// calm is a line of a batch of which nothing is to be told but when its speaker
+// spoke, and how many requests it is of.
+type calm struct {
+	is      bool
+	source  *source
+	speaker *speaker
+}
+
+// Begin makes a, whose lines must have numbers, the batch whose events are observed
+// next.
+func (e *Engine) Begin(a *stream.Arrival) {
+	e.batch = batch{arrival: a, lines: e.lines.Of(&a.Sums), calm: e.batch.calm[:0]}
+}
+
+// enter begins with the batch's first event, and reports whether there is room for
+// its origin.
+func (e *Engine) enter() bool {
+	a := e.batch.arrival
+	e.now = max(e.now, a.At)
+	o := e.origin(a.Unit.Origin)
+	if o == nil {
+		return false
+	}
+	o.heard = e.now
+	if o.since == 0 {
+		o.since = e.now
+		o.learned++
+	}
+	e.batch.origin = o
+	if int(a.Unit.Lane) < event.Lanes {
+		l := &o.lanes[a.Unit.Lane]
+		e.batch.claimed = l.claimed && l.unit == a.Unit
+	}
+	return true
+}
+
+// ObserveAll observes all events of the batch that [Engine.Begin] began, of which
+// none is a heartbeat or a loss, and does what [Engine.Observe] does, event by
+// event, at a fraction of its price. What is found is told with the number of its
+// event.
+func (e *Engine) ObserveAll(found func(i int, fs []Finding)) {
+	a := e.batch.arrival
+	if !e.enter() {
+		e.refused.Origins += uint64(a.Count)
+		return
+	}
+	e.sort()
+	for i, n := range a.Sums.LineOf {
+		var fs []Finding
+		switch c := &e.batch.calm[n]; {
+		case !c.is:
+			fs = e.Observe(i)
+		case e.cfg.Silence.Enabled && !e.goesOn(c, i):
+			s := e.sighting(i)
+			fs = e.hear(e.batch.origin, &e.batch.lines[a.Sums.Numbers[n]], &s, nil)
+		}
+		if len(fs) > 0 {
+			found(i, fs)
+		}
+	}
+	for n := range e.batch.calm {
+		if e.batch.calm[n].is {
+			e.measureLine(n)
+		}
+	}
+}
+
+// sort finds out which lines are calm: all at once, so that the processor waits for
+// the memory of many of them at a time.
+func (e *Engine) sort() {
+	a := e.batch.arrival
+	for n, number := range a.Sums.Numbers {
+		ln := &e.batch.lines[number]
+		if !ln.looked {
+			e.look(ln, a.Sums.Lines[n].Series())
+		}
+		c := calm{source: ln.source, speaker: ln.speaker}
+		c.is = len(ln.rules) == 0 && (c.speaker != nil || !e.cfg.Silence.Enabled)
+		for _, p := range a.Sums.Parts(n) {
+			c.is = c.is && p.Backlog == 0 && p.Severity < ln.stepped &&
+				!(e.cfg.FirstSeen.Enabled && p.Severity >= event.Severity(e.cfg.FirstSeen.MinSeverity))
+		}
+		e.batch.calm = append(e.batch.calm, c)
+	}
+}
+
+// goesOn takes event i of a calm line in if its speaker goes on with the message
+// that it is at, as nearly always, and reports whether it does.
+func (e *Engine) goesOn(c *calm, i int) bool {
+	sp, src, point := c.speaker, c.source, e.point(i)
+	pause := point - sp.mark
+	if sp.Open != nil || sp.stretch != src.stretch || !src.observed || point < src.since ||
+		point < sp.Last || pause <= 0 || pause >= int64(e.cfg.Silence.Grain) {
+		return false
+	}
+	a := e.batch.arrival
+	seq := a.First + uint64(i)
+	sp.Events++
+	sp.touched = e.now
+	sp.Last, sp.ref, sp.signal = point, Ref{Unit: a.Unit, From: seq, To: seq}, a.Signal.At(i)
+	src.next = min(src.next, satAdd(point, int64(e.cfg.Silence.Floor)))
+	return true
+}
+
+// measureLine shows the events of a calm line to its tests: those are of ratios,
+// which only count, and count a part at once if all of it lies in an observation.
+func (e *Engine) measureLine(n int) {
+	a, o := e.batch.arrival, e.batch.origin
+	ln := &e.batch.lines[a.Sums.Numbers[n]]
+	if len(ln.probes) == 0 {
+		return
+	}
+	for _, p := range a.Sums.Parts(n) {
+		src := ln.source
+		if src == nil || p.Latest > e.now || !e.inside(src, p.Earliest) || !e.inside(src, p.Latest) {
+			for _, i := range p.Events {
+				s := e.sighting(int(i))
+				e.measure(o, ln, &s, nil)
+			}
+			continue
+		}
+		first, last := a.First+uint64(p.Events[0]), a.First+uint64(p.Events[len(p.Events)-1])
+		for i := range ln.probes {
+			probe := &ln.probes[i]
+			if p.Severity < probe.floor {
+				continue
+			}
+			t := e.tested(o, src, probe, a.Sums.Lines[n].Series())
+			if t == nil {
+				e.refused.Tests += uint64(len(p.Events))
+				continue
+			}
+			e.join(o, t, p.Earliest, nil)
+			e.request(o, t, requests{point: p.Earliest, count: int64(len(p.Events)), failed: probe.failed, first: first, last: last})
+		}
+	}
+}
