@@ -1,56 +1,64 @@
 package sketch
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // buckets counts magnitudes by their key, in one of two forms, whichever is
 // smaller and faster for what is in it: a sorted list of the keys in use, or a
 // window of counters over a range of keys. The form never shows in a result.
 type buckets struct {
-	counts []uint64 // of a window, from base on; of a list, beside keys and none of them 0
-	base   int32    // the window's first key, at least 1
 	window bool
-	used   int     // counts that are not 0
-	kept   int     // the same before the last reset
-	keys   []int32 // of a list, rising
+	base   int32    // the window's first key, at least 1
+	slots  []uint32 // of a window, from base on
+	used   int      // keys with a count
+	kept   int      // the same before the last reset
+	keys   []int32  // of a list, rising
+	counts []uint64 // beside keys, none of them 0
 }
 
-// A list becomes a window when it is long enough to search and at least a
-// quarter of the range between its ends is in use, and a list again when less
-// than about an eighth is. So a bucket takes at most 64 bytes, and a far outlier
-// costs time, not memory.
+// A list becomes a window when it is long enough to search and a twelfth of the
+// range between its ends is in use, and a list again when less than about a
+// sixteenth is, or a count is too large for a slot. So a bucket takes at most 64
+// bytes, and a far outlier costs time, not memory.
 const (
-	minWindow   = 32
-	enterWindow = 4
-	leaveWindow = 8
-	windowSlack = 64
+	minWindow   = 16
+	enterWindow = 12
+	leaveWindow = 16
+	windowSlack = 128
+	maxSlot     = math.MaxUint32
 )
 
 // reset empties the buckets and keeps their memory. What comes next is like what
 // was: a window that was full enough stays.
 func (b *buckets) reset() {
 	kept := b.used
-	if b.window && len(b.counts) <= leaveWindow*kept+windowSlack {
-		clear(b.counts)
+	if b.window && len(b.slots) <= leaveWindow*kept+windowSlack {
+		clear(b.slots)
 		b.used, b.kept = 0, kept
 		return
 	}
-	*b = buckets{keys: b.keys[:0], counts: b.counts[:0]}
+	*b = buckets{keys: b.keys[:0], counts: b.counts[:0], slots: b.slots[:0]}
 }
 
 // add counts a key n times more.
 func (b *buckets) add(key int32, n uint64) {
 	if b.window {
-		if i := int(key) - int(b.base); i < 0 || i >= len(b.counts) {
+		if i := int(key) - int(b.base); i < 0 || i >= len(b.slots) {
 			b.widen(key)
 		}
 	}
 	if b.window {
-		c := &b.counts[key-b.base]
-		if *c == 0 {
-			b.used++
+		slot := &b.slots[key-b.base]
+		if sum := plus(uint64(*slot), n); sum <= maxSlot {
+			if *slot == 0 {
+				b.used++
+			}
+			*slot = uint32(sum)
+			return
 		}
-		*c = plus(*c, n)
-		return
+		b.list()
 	}
 	i := b.search(key)
 	if i < len(b.keys) && b.keys[i] == key {
@@ -88,38 +96,36 @@ func (b *buckets) settle() {
 	}
 	base := b.keys[0]
 	span := int(b.keys[b.used-1]) - int(base) + 1
-	if span > enterWindow*b.used {
+	if span > enterWindow*b.used || slices.Max(b.counts) > maxSlot {
 		return
 	}
-	b.counts = slices.Grow(b.counts, span-b.used)[:span]
-	clear(b.counts[b.used:])
-	for i := b.used - 1; i >= 0; i-- { // none moves down, so from above none is overwritten
-		n := b.counts[i]
-		b.counts[i] = 0
-		b.counts[b.keys[i]-base] = n
+	b.slots = slices.Grow(b.slots[:0], span)[:span]
+	clear(b.slots)
+	for i, n := range b.counts {
+		b.slots[b.keys[i]-base] = uint32(n)
 	}
-	b.window, b.base, b.keys = true, base, b.keys[:0]
+	b.window, b.base, b.keys, b.counts = true, base, nil, nil
 }
 
 // widen makes room for key in the window, and some beyond, or makes it a list if
 // it would be too empty.
 func (b *buckets) widen(key int32) {
-	lo, hi := int(b.base), int(b.base)+len(b.counts)
+	lo, hi := int(b.base), int(b.base)+len(b.slots)
 	if key < b.base {
-		lo = max(int(key)-len(b.counts)/8, 1)
+		lo = max(int(key)-len(b.slots)/8, 1)
 	} else {
-		hi = int(key) + 1 + len(b.counts)/8
+		hi = int(key) + 1 + len(b.slots)/8
 	}
 	if key == 0 || hi-lo > leaveWindow*max(b.used, b.kept)+windowSlack {
 		b.list()
 		return
 	}
-	old, up := len(b.counts), int(b.base)-lo
-	b.counts = slices.Grow(b.counts, hi-lo-old)[:hi-lo]
-	clear(b.counts[old:])
+	old, up := len(b.slots), int(b.base)-lo
+	b.slots = slices.Grow(b.slots, hi-lo-old)[:hi-lo]
+	clear(b.slots[old:])
 	if up > 0 {
-		copy(b.counts[up:], b.counts[:old])
-		clear(b.counts[:up])
+		copy(b.slots[up:], b.slots[:old])
+		clear(b.slots[:up])
 	}
 	b.base = int32(lo)
 }
@@ -129,7 +135,7 @@ func (b *buckets) list() {
 	if !b.window {
 		return
 	}
-	keys, counts := slices.Grow(b.keys[:0], b.used+1), make([]uint64, 0, b.used+1)
+	keys, counts := make([]int32, 0, b.used+1), make([]uint64, 0, b.used+1)
 	for key, n := range b.rising {
 		keys, counts = append(keys, key), append(counts, n)
 	}
@@ -160,7 +166,7 @@ func (b *buckets) merge(o *buckets, finer uint8) {
 		return
 	case b.used == 0 && finer == 0:
 		b.window, b.base, b.used = o.window, o.base, o.used
-		b.keys, b.counts = append(b.keys[:0], o.keys...), append(b.counts[:0], o.counts...)
+		b.slots, b.keys, b.counts = append(b.slots[:0], o.slots...), append(b.keys[:0], o.keys...), append(b.counts[:0], o.counts...)
 		return
 	case b.window || o.used < minWindow:
 		for key, n := range o.rising {
@@ -190,8 +196,16 @@ func (b *buckets) merge(o *buckets, finer uint8) {
 
 // rising yields the keys in use and their counts.
 func (b *buckets) rising(yield func(int32, uint64) bool) {
-	for i, n := range b.counts {
-		if n != 0 && !yield(b.key(i), n) {
+	if !b.window {
+		for i, n := range b.counts {
+			if !yield(b.keys[i], n) {
+				return
+			}
+		}
+		return
+	}
+	for i, n := range b.slots {
+		if n != 0 && !yield(b.base+int32(i), uint64(n)) {
 			return
 		}
 	}
@@ -199,16 +213,17 @@ func (b *buckets) rising(yield func(int32, uint64) bool) {
 
 // falling is rising, backwards.
 func (b *buckets) falling(yield func(int32, uint64) bool) {
-	for i := len(b.counts) - 1; i >= 0; i-- {
-		if n := b.counts[i]; n != 0 && !yield(b.key(i), n) {
+	if !b.window {
+		for i := len(b.counts) - 1; i >= 0; i-- {
+			if !yield(b.keys[i], b.counts[i]) {
+				return
+			}
+		}
+		return
+	}
+	for i := len(b.slots) - 1; i >= 0; i-- {
+		if n := b.slots[i]; n != 0 && !yield(b.base+int32(i), uint64(n)) {
 			return
 		}
 	}
-}
-
-func (b *buckets) key(i int) int32 {
-	if b.window {
-		return b.base + int32(i)
-	}
-	return b.keys[i]
 }
