@@ -42,6 +42,7 @@ type Columns struct {
 	indices  []uint32                  // of a column of attributes
 	texts    [stringColumns][]string   // by column
 	dicts    [stringColumns]dictionary // find repetitions in texts
+	known    [stringColumns]known
 }
 
 // Name is a name that is compared and hashed as one word, however long it is.

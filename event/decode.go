@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 
 	"pando/internal/pack"
 )
@@ -152,18 +153,17 @@ func readList[T ~int64 | ~uint64](r *pack.Reader, field string, list []T, column
 	list = sized(list, n)
 	at := 0
 	for i := range list {
-		if at < len(column)-1 {
-			// One and two bytes are nearly all there are.
-			b := uint64(column[at])
-			if b < 0x80 {
-				list[i] = T(b)
-				at++
-				continue
-			}
-			if c := uint64(column[at+1]); c < 0x80 && c != 0 {
-				list[i] = T(b&0x7f | c<<7)
-				at += 2
-				continue
+		if at < len(column)-3 {
+			// One to four bytes are nearly all there are.
+			b := binary.LittleEndian.Uint32(column[at:])
+			if stop := ^b & 0x80808080; stop != 0 {
+				size := bits.TrailingZeros32(stop)/8 + 1
+				b &= 1<<(8*size) - 1
+				v := b&0x7f | b>>1&0x3f80 | b>>2&0x1fc000 | b>>3&0xfe00000
+				if v>>(7*(size-1)) != 0 || size == 1 {
+					list[i], at = T(v), at+size
+					continue
+				}
 			}
 		}
 		v, next := uvarint(column, at)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 	"unique"
 
 	"pando/internal/pack"
@@ -42,6 +43,7 @@ func (c *Columns) readStrings(r *pack.Reader, column int, index []uint32, n, lim
 func splitTexts(texts []string, dict *dictionary, field string, lengths []byte, text string, limit int) ([]string, error) {
 	dict.reset()
 	texts = append(texts[:0], "")
+	plain := ascii(text)
 	for at := 0; at < len(lengths); {
 		n, next := uvarint(lengths, at)
 		switch {
@@ -53,8 +55,10 @@ func splitTexts(texts []string, dict *dictionary, field string, lengths []byte, 
 			return nil, fmt.Errorf("string of %d bytes announced, %d there", n, len(text))
 		}
 		s := text[:n]
-		if err := checkText(field, s, limit); err != nil {
-			return nil, err
+		if !plain {
+			if err := checkText(field, s, limit); err != nil {
+				return nil, err
+			}
 		}
 		if _, fresh := dict.number(s); !fresh {
 			return nil, fmt.Errorf("string %.40q repeated", s)
@@ -66,6 +70,15 @@ func splitTexts(texts []string, dict *dictionary, field string, lengths []byte, 
 		return nil, fmt.Errorf("%d bytes left over after the strings", len(text))
 	}
 	return texts, nil
+}
+
+// ascii reports whether every part of the text is valid UTF-8, wherever it is cut.
+func ascii(text string) bool {
+	all := byte(0)
+	for i := range len(text) {
+		all |= text[i]
+	}
+	return all < utf8.RuneSelf
 }
 
 // unpack reads the indices 0 to size, packed in as few bytes each as that
@@ -112,14 +125,48 @@ func unpack(indices []uint32, packed []byte, size int) bool {
 // and does not hold on to the batch that it came in first.
 func (c *Columns) readNames(r *pack.Reader) {
 	for column, names := range [...]*Names{sourceStrings: &c.Source, entityStrings: &c.Entity, signalStrings: &c.Signal, peerStrings: &c.Peer} {
-		list := names.Names[:0]
+		list := names.Names
 		*names = c.readStrings(r, column, names.Index, c.Count, MaxName)
-		for i, text := range names.Texts {
-			name := unique.Make(text)
-			list, names.Texts[i] = append(list, name), name.Value()
-		}
-		names.Names = list
+		names.Names = c.known[column].names(list[:0], names.Texts, c.dicts[column].hashes)
 	}
+}
+
+// known are names that came in a column lately: to find one here takes a tenth of
+// the time that the process's own set of them takes.
+type known struct {
+	slots []knownName // a power of two of them
+}
+
+type knownName struct {
+	text string
+	name Name
+}
+
+// maxKnown bounds the slots of a column, 24 KB.
+const maxKnown = 1 << 10
+
+// names appends the names of texts, of which the first is empty and the others
+// have these hashes, and makes each text that of its name.
+func (k *known) names(list []Name, texts []string, hashes []uint32) []Name {
+	size := max(len(k.slots), 1)
+	for size < 4*len(texts) && size < maxKnown {
+		size *= 2
+	}
+	if size > len(k.slots) {
+		k.slots = make([]knownName, size)
+	}
+	for i := range texts {
+		slot := &k.slots[0]
+		if i > 0 {
+			slot = &k.slots[hashes[i-1]&uint32(len(k.slots)-1)]
+		}
+		if slot.text != texts[i] || slot.name == (Name{}) {
+			name := unique.Make(texts[i])
+			*slot = knownName{name.Value(), name}
+		}
+		list, texts[i] = append(list, slot.name), slot.text
+	}
+	return list
 }
 
 // readAttrs reads how many attributes each event has, all keys, and all values.

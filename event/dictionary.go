@@ -11,6 +11,7 @@ import (
 type dictionary struct {
 	seed    maphash.Seed
 	strings []string // by number - 1
+	hashes  []uint32 // likewise
 	slots   []slot   // open addressing, a power of two, at most half full
 }
 
@@ -36,7 +37,7 @@ func (d *dictionary) reset() {
 		d.slots = make([]slot, minSlots) // one large batch is no reason to clear as much for ever
 	}
 	clear(d.strings)
-	d.strings = d.strings[:0]
+	d.strings, d.hashes = d.strings[:0], d.hashes[:0]
 	clear(d.slots)
 }
 
@@ -51,7 +52,7 @@ func (d *dictionary) number(s string) (n uint32, fresh bool) {
 		}
 		at = (at + 1) & mask
 	}
-	d.strings = append(d.strings, s)
+	d.strings, d.hashes = append(d.strings, s), append(d.hashes, hash)
 	n = uint32(len(d.strings))
 	d.slots[at] = slot{hash: hash, number: n}
 	if len(d.strings)*2 > len(d.slots) {

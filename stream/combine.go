@@ -117,10 +117,10 @@ func (c *Combined) Observed() bool { return len(c.parts) > 0 }
 
 // line gives each event its line.
 func (c *Combined) line(b *event.Columns) {
-	entities, signals, peers := len(b.Entity.Texts), len(b.Signal.Texts), len(b.Peer.Texts)
-	size := len(b.Source.Texts)
-	for _, n := range []int{entities, signals, peers} {
-		if size *= n; size > gridPerEvent*b.Count {
+	columns := [...]*event.Names{&b.Source, &b.Entity, &b.Signal, &b.Peer}
+	size := 1
+	for _, names := range columns {
+		if size *= len(names.Texts); size > gridPerEvent*b.Count {
 			c.lineSparse(b)
 			return
 		}
@@ -130,8 +130,14 @@ func (c *Combined) line(b *event.Columns) {
 	}
 	c.grid = c.grid[:size]
 	clear(c.grid)
-	for i := range c.LineOf {
-		at := ((int(b.Source.Number(i))*entities+int(b.Entity.Number(i)))*signals+int(b.Signal.Number(i)))*peers + int(b.Peer.Number(i))
+	clear(c.LineOf)
+	for _, names := range columns {
+		wide := uint32(len(names.Texts)) // 1 without an index
+		for i, number := range names.Index {
+			c.LineOf[i] = c.LineOf[i]*wide + number
+		}
+	}
+	for i, at := range c.LineOf {
 		n := c.grid[at]
 		if n == 0 {
 			n = c.newLine(b, i)

@@ -75,7 +75,8 @@ func (e *Engine) ObserveAll(found func(i int, fs []Finding)) {
 		}
 	}
 	for n := range e.batch.calm {
-		if e.batch.calm[n].is {
+		if c := &e.batch.calm[n]; c.is {
+			e.note(c.speaker)
 			e.measureLine(n)
 		}
 	}
@@ -100,22 +101,35 @@ func (e *Engine) sort() {
 	}
 }
 
-// goesOn takes event i of a calm line in if its speaker goes on with the message
-// that it is at, as nearly always, and reports whether it does.
+// goesOn does what [Engine.hear] does with event i of a calm line if its speaker
+// goes on with the message that it is at, as nearly always, or is not observed, and
+// reports whether it did.
 func (e *Engine) goesOn(c *calm, i int) bool {
 	sp, src, point := c.speaker, c.source, e.point(i)
-	pause := point - sp.mark
-	if sp.Open != nil || sp.stretch != src.stretch || !src.observed || point < src.since ||
-		point < sp.Last || pause <= 0 || pause >= int64(e.cfg.Silence.Grain) {
+	if sp.Open != nil || point < sp.Last || point == sp.mark {
 		return false
 	}
-	a := e.batch.arrival
-	seq := a.First + uint64(i)
+	switch live := src.observed && point >= src.since; {
+	case !live:
+		sp.stretch = 0
+	case sp.stretch != src.stretch || point-sp.mark >= int64(e.cfg.Silence.Grain):
+		return false
+	}
 	sp.Events++
-	sp.touched = e.now
-	sp.Last, sp.ref, sp.signal = point, Ref{Unit: a.Unit, From: seq, To: seq}, a.Signal.At(i)
-	src.next = min(src.next, satAdd(point, int64(e.cfg.Silence.Floor)))
+	sp.Last, sp.behind = point, i+1
+	if due := satAdd(point, int64(e.cfg.Silence.Floor)); due < src.next {
+		src.next = due
+	}
 	return true
+}
+
+// note makes up for what goesOn leaves to be done once a batch.
+func (e *Engine) note(sp *speaker) {
+	if sp == nil || sp.behind == 0 {
+		return
+	}
+	s := e.sighting(sp.behind - 1)
+	sp.touched, sp.ref, sp.signal, sp.behind = e.now, s.ref(), s.series.Signal, 0
 }
 
 // measureLine shows the events of a calm line to its tests: those are of ratios,
@@ -123,11 +137,11 @@ func (e *Engine) goesOn(c *calm, i int) bool {
 func (e *Engine) measureLine(n int) {
 	a, o := e.batch.arrival, e.batch.origin
 	ln := &e.batch.lines[a.Sums.Numbers[n]]
-	if len(ln.probes) == 0 {
+	src := ln.source
+	if len(ln.probes) == 0 || src != nil && !(e.batch.claimed && src.observed) {
 		return
 	}
 	for _, p := range a.Sums.Parts(n) {
-		src := ln.source
 		if src == nil || p.Latest > e.now || !e.inside(src, p.Earliest) || !e.inside(src, p.Latest) {
 			for _, i := range p.Events {
 				s := e.sighting(int(i))

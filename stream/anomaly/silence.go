@@ -49,6 +49,10 @@ type speaker struct {
 	stretch  uint64 // the observation in which Last was heard; 0 for none
 	ref      Ref    // its latest event; zero if another relay stepped that
 	signal   string // of the same
+
+	// While a batch is observed: its latest event taken in whose ref and signal are
+	// not noted yet, from 1; 0 for none.
+	behind int
 }
 
 // hear notes that a speaker spoke. Rhythm is measured within one unbroken
@@ -86,7 +90,7 @@ func (e *Engine) hear(o *origin, ln *line, s *sighting, out []Finding) []Finding
 		sp.rhythm.add(max(s.point-last, grain), s.point)
 		sp.mark = s.point
 	}
-	sp.stretch = 0
+	sp.stretch, sp.behind = 0, 0
 	if live {
 		sp.stretch = src.stretch
 	}
