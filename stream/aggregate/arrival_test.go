@@ -57,11 +57,11 @@ func observe(e *Engine, unit event.Unit, ev event.Event, point int64) {
 // their events alone, in the order of their lines, some of them ahead of what has
 // come of root time, some late and with little room: the states are the same.
 func TestBatchesCountAsTheirEvents(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(18) {
 		r := rand.New(rand.NewPCG(seed, 9))
 		limits := DefaultLimits()
 		if seed%3 == 0 {
-			limits = Limits{Cells: 40, Weight: 60}
+			limits = Limits{Cells: 40, Weight: 15}
 		}
 		config := everything()
 		if seed%3 == 0 { // which windows share
@@ -76,8 +76,8 @@ func TestBatchesCountAsTheirEvents(t *testing.T) {
 		}
 		single, _ := New(config, limits)
 		marks := stream.NewWatermarks()
-		for step := range int64(30) {
-			events, points := traffic(r, 1+r.IntN(60))
+		for step := range int64(20) {
+			events, points := traffic(r, 1+r.IntN(40))
 			now := dawn + (step+3)*200*int64(time.Millisecond)
 			for i := range points {
 				points[i] = now - int64(time.Second) + r.Int64N(int64(1100*time.Millisecond))
