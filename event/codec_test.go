@@ -293,6 +293,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"ones not left out":  func(c [][]byte) [][]byte { c[value] = []byte{formSame, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f}; return c },
 		"string too long":    func(c [][]byte) [][]byte { c[entityLengths][0] += 100; return c },
 		"string not UTF-8":   func(c [][]byte) [][]byte { c[entityTexts][0] = 0xff; return c },
+		"cut in a character": func(c [][]byte) [][]byte { copy(c[entityTexts][14:], "é"); return c },
 		"string repeated":    func(c [][]byte) [][]byte { copy(c[entityTexts][15:], c[entityTexts][:15]); return c },
 		"string left over":   func(c [][]byte) [][]byte { c[entityTexts] = append(c[entityTexts], 'x'); return c },
 		"string never used": func(c [][]byte) [][]byte {

@@ -43,7 +43,7 @@ func (c *Columns) readStrings(r *pack.Reader, column int, index []uint32, n, lim
 func splitTexts(texts []string, dict *dictionary, field string, lengths []byte, text string, limit int) ([]string, error) {
 	dict.reset()
 	texts = append(texts[:0], "")
-	plain := ascii(text)
+	valid := utf8.ValidString(text) // and so are the parts that begin with a character
 	for at := 0; at < len(lengths); {
 		n, next := uvarint(lengths, at)
 		switch {
@@ -55,7 +55,7 @@ func splitTexts(texts []string, dict *dictionary, field string, lengths []byte, 
 			return nil, fmt.Errorf("string of %d bytes announced, %d there", n, len(text))
 		}
 		s := text[:n]
-		if !plain {
+		if !valid || !utf8.RuneStart(s[0]) {
 			if err := checkText(field, s, limit); err != nil {
 				return nil, err
 			}
@@ -70,15 +70,6 @@ func splitTexts(texts []string, dict *dictionary, field string, lengths []byte, 
 		return nil, fmt.Errorf("%d bytes left over after the strings", len(text))
 	}
 	return texts, nil
-}
-
-// ascii reports whether every part of the text is valid UTF-8, wherever it is cut.
-func ascii(text string) bool {
-	all := byte(0)
-	for i := range len(text) {
-		all |= text[i]
-	}
-	return all < utf8.RuneSelf
 }
 
 // unpack reads the indices 0 to size, packed in as few bytes each as that
