@@ -48,8 +48,12 @@ func (s *stepper) start(c wal.Checkpoint) error {
 }
 
 // maxAhead bounds the records that are read and prepared before their turn;
-// each may hold a batch, decoded.
-const maxAhead = 16
+// each may hold a batch, decoded. A few for each processor keep them busy, and
+// more would only displace each other in its caches.
+const (
+	maxAhead  = 16
+	aheadEach = 2
+)
 
 // ahead is a record that waits for its turn.
 type ahead struct {
@@ -64,13 +68,15 @@ type ahead struct {
 // run steps to the end of the log.
 func (s *stepper) run(r *wal.Reader) error {
 	stop := make(chan struct{})
-	queue, work := make(chan *ahead, maxAhead), make(chan *ahead, maxAhead)
+	processors := runtime.GOMAXPROCS(0)
+	n := min(aheadEach*processors, maxAhead)
+	queue, work := make(chan *ahead, n), make(chan *ahead, n)
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
 	defer close(stop)
 	helpers.Go(func() { readAhead(r, queue, work, stop) })
 	p, prepares := s.core.(Preparer)
-	for range runtime.GOMAXPROCS(0) {
+	for range processors {
 		helpers.Go(func() {
 			for a := range work {
 				if prepares {
