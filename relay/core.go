@@ -87,7 +87,7 @@ type core struct {
 	marks    *stream.Watermarks // of the units, for windows and patterns
 	beats    map[event.Unit]beats
 	patterns regional
-	lines    numberings
+	lines    *numberings
 	units    map[event.Unit]*unit
 	sessions map[uint64]*session
 	up       bool          // the root is connected
@@ -127,7 +127,7 @@ type session struct {
 }
 
 func newCore(name string, fetch journal.Fetch) (*core, error) {
-	c := &core{name: name, fetch: fetch, units: map[event.Unit]*unit{}, sessions: map[uint64]*session{}, pace: newPace(), marks: stream.NewWatermarks(), beats: map[event.Unit]beats{}}
+	c := &core{name: name, fetch: fetch, units: map[event.Unit]*unit{}, sessions: map[uint64]*session{}, pace: newPace(), lines: newNumberings(), marks: stream.NewWatermarks(), beats: map[event.Unit]beats{}}
 	start := Analysis{Detectors: DefaultDetectors()}
 	var err error
 	if c.analysers, err = start.build(); err != nil {
@@ -154,6 +154,9 @@ func (c *core) Oldest() wal.Seq {
 func (c *core) Step(at wal.Seq, kind uint8, body []byte, say func(journal.Output)) error {
 	return c.StepPrepared(at, kind, body, c.Prepare(kind, body), say)
 }
+
+// Prepares says that batches can be decoded ahead.
+func (c *core) Prepares(kind uint8) bool { return kind == recBatch }
 
 // Prepare decodes a batch.
 func (c *core) Prepare(kind uint8, body []byte) any {

@@ -253,6 +253,7 @@ func (c *core) observe(u *unit, a *stream.Arrival) {
 	}
 	c.engine.Begin(a)
 	c.patterns.begin(a)
+	defer c.engine.End()
 	if peers := len(a.Peer.Texts) > 1; len(a.Sums.Rest) == 0 && !c.patterns.some && (c.up || !peers) {
 		c.engine.ObserveAll(func(i int, fs []anomaly.Finding) { c.detectedAt(a, i, fs) })
 		return

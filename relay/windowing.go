@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"sync"
 
 	"pando/stream"
@@ -52,19 +53,22 @@ func (w *windowing) observe(a *stream.Arrival, now int64) {
 
 // work ends when nothing is left to do.
 func (w *windowing) work() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for len(w.queue) > 0 {
-		next := w.queue[0]
-		w.queue = w.queue[:copy(w.queue, w.queue[1:])]
-		w.changed.Broadcast()
-		w.mu.Unlock()
+	for next, ok := w.next(); ok; next, ok = w.next() {
 		w.windows.Observe(next.batch, next.now)
 		arrivals.Put(next.batch)
-		w.mu.Lock()
 	}
-	w.busy = false
+}
+
+// next takes a batch off the queue, or says that none is left.
+func (w *windowing) next() (s sighted, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.busy = len(w.queue) > 0; w.busy {
+		s = w.queue[0]
+		w.queue = slices.Delete(w.queue, 0, 1)
+	}
 	w.changed.Broadcast()
+	return s, w.busy
 }
 
 // engine returns the windows, which have seen everything and see nothing before

@@ -30,6 +30,9 @@ func (a *Arrival) Place(m clock.Mapping, at int64) {
 	a.Sums.Combine(&a.Columns, a.Points)
 }
 
+// Size is about how many bytes the batch takes beside its own.
+func (a *Arrival) Size() int { return a.Columns.Size() + a.Sums.size() }
+
 // Interval is the time of event i in root time.
 func (a *Arrival) Interval(i int) clock.Interval {
 	iv, _ := a.Time(i, a.Map)

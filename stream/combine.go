@@ -91,13 +91,27 @@ func (c *Combined) reset(events int) {
 	c.LineOf = c.LineOf[:events]
 }
 
+// size is about how many bytes it takes.
+func (c *Combined) size() int {
+	const line, part, event = 100, 120, 20 // with their numbers; a place in each list
+	return len(c.Lines)*line + len(c.parts)*part + len(c.LineOf)*event + len(c.grid)*4
+}
+
 // Number gives the lines their numbers.
-func (c *Combined) Number(by *Numbering) {
+func (c *Combined) Number(by *Numbering) { c.number(by, true) }
+
+// LookUp gives the lines their numbers if all of them have one already.
+func (c *Combined) LookUp(by *Numbering) { c.number(by, false) }
+
+func (c *Combined) number(by *Numbering, give bool) {
 	if c.by == by {
 		return
 	}
+	all := false
+	if c.Numbers, all = by.number(c.names, c.Numbers[:0], give); !all {
+		return
+	}
 	c.by, c.numbers = by, 0
-	c.Numbers = by.number(c.names, c.Numbers[:0])
 	for _, n := range c.Numbers {
 		c.numbers = max(c.numbers, int(n)+1)
 	}
@@ -214,14 +228,14 @@ func (c *Combined) split(b *event.Columns, points []int64, events []uint32) {
 // these are: one at least.
 func (p *Part) take(b *event.Columns, points []int64, events []uint32) int {
 	p.Pane = PaneOf(points[events[0]])
-	start := p.Pane.Start() // wrong at the ends of time
+	begins, ends := p.Pane.Start(), (p.Pane + 1).Start() // at the ends of time they are the last there are
 	earliest, latest := int64(math.MaxInt64), int64(math.MinInt64)
 	least, most, sum := math.Inf(1), math.Inf(-1), exact.Sum{}
 	severities, flags, values := b.Severity, b.Flags, b.Value
 	n := len(events)
 	for k, i := range events {
 		point := points[i]
-		if uint64(point-start) >= PaneNanos && PaneOf(point) != p.Pane {
+		if point < begins || point >= ends && ends != math.MaxInt64 {
 			n = k
 			break
 		}

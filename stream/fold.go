@@ -94,6 +94,9 @@ type edgeKey struct {
 // their series take: a relay has one for each of its units.
 const keptRows = 1024
 
+// keptLines likewise bounds what is kept of lines, 50 KB.
+const keptLines = 4096
+
 // NewFold returns an empty fold. Limits below 1 count as 1; limits above what
 // [ReadRows] accepts count as that.
 func NewFold(limits Limits) *Fold {
@@ -112,7 +115,10 @@ func (f *Fold) reset() {
 	if f.series == nil {
 		f.series, f.rowAt, f.edgeAt = map[Series]uint32{}, map[rowKey]int32{}, map[edgeKey]int32{}
 	}
-	clear(f.lines)
+	if clear(f.lines); cap(f.lines) > keptLines || cap(f.found) > keptLines {
+		f.lines, f.found = nil, nil
+	}
+	f.by = nil
 	f.rows, f.cells, f.names, f.edges, f.last = f.rows[:0], f.cells[:0], f.names[:0], nil, Rows{}
 	f.spill, f.spillE = -1, -1
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"sync"
 
 	"pando/event"
@@ -28,20 +29,21 @@ func (n *Numbering) Len() int {
 	return len(n.of)
 }
 
-// number appends the numbers of lines to numbers.
-func (n *Numbering) number(lines []lineNames, numbers []uint32) []uint32 {
-	missing := false
+// number appends the numbers of lines to numbers, and reports whether all have one.
+// It gives none out unless it is to.
+func (n *Numbering) number(lines []lineNames, numbers []uint32, give bool) (_ []uint32, all bool) {
+	all = true
 	n.mu.RLock()
 	for _, l := range lines {
 		at, known := n.of[l]
 		if !known {
-			at, missing = noNumber, true
+			at, all = noNumber, false
 		}
 		numbers = append(numbers, at)
 	}
 	n.mu.RUnlock()
-	if !missing {
-		return numbers
+	if all || !give {
+		return numbers, all
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -56,41 +58,64 @@ func (n *Numbering) number(lines []lineNames, numbers []uint32) []uint32 {
 		}
 		numbers[i] = at
 	}
-	return numbers
+	return numbers, true
 }
 
 const noNumber = 1<<32 - 1
 
-// maxRemembered bounds the entries of a [Memory] and, with the lines of a batch,
-// those of one unit's.
-const maxRemembered = 1 << 17
+// maxRemembered bounds the entries of a [Memory], beside those of the unit at hand:
+// as many as there are lines with a number at a relay.
+const maxRemembered = 1 << 19
 
 // Memory is what one engine remembers of lines: a T for each, by the numbering
-// of its unit and by its number. It is a cache that forgets everything when it
-// is full. The zero value is ready. Not safe for concurrent use.
+// of its unit and by its number. It is a cache: when it is full it forgets the units
+// that it was not asked for lately. The zero value is ready. Not safe for concurrent
+// use.
 type Memory[T any] struct {
-	of    map[*Numbering][]T
+	of    map[*Numbering]*remembered[T]
 	total int
+	asked uint64 // how often
+	most  int    // 0: maxRemembered
+}
+
+type remembered[T any] struct {
+	list  []T
+	asked uint64 // when last
 }
 
 // Of returns the list of a batch's unit, which is long enough for the lines of
 // the batch, and valid until the next call.
 func (m *Memory[T]) Of(c *Combined) []T {
-	list := m.of[c.by]
-	if c.numbers <= len(list) {
-		return list
-	}
-	if m.total+c.numbers-len(list) > maxRemembered {
-		m.Forget()
-		list = nil
-	}
 	if m.of == nil {
-		m.of = make(map[*Numbering][]T)
+		m.of = make(map[*Numbering]*remembered[T])
 	}
-	m.total += c.numbers - len(list)
-	list = append(list, make([]T, c.numbers-len(list))...)
-	m.of[c.by] = list
-	return list
+	r := m.of[c.by]
+	if r == nil {
+		r = &remembered[T]{}
+		m.of[c.by] = r
+	}
+	m.asked++
+	r.asked = m.asked
+	if more := c.numbers - len(r.list); more > 0 {
+		r.list = append(r.list, make([]T, more)...)
+		m.total += more
+		m.shrink(c.by)
+	}
+	return r.list
+}
+
+// shrink forgets other units than one.
+func (m *Memory[T]) shrink(but *Numbering) {
+	for m.total > cmp.Or(m.most, maxRemembered) && len(m.of) > 1 {
+		var oldest *Numbering
+		for by, r := range m.of {
+			if by != but && (oldest == nil || r.asked < m.of[oldest].asked) {
+				oldest = by
+			}
+		}
+		m.total -= len(m.of[oldest].list)
+		delete(m.of, oldest)
+	}
 }
 
 // Forget empties the memory.

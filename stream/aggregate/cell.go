@@ -32,7 +32,7 @@ type details struct {
 	sketch   sketch.Sketch
 	distinct []Distinct // of the fields of the definition
 	top      []*Top
-	held     int // while the cell is spare: the weight that its memory is for
+	held     int // while the cell is spare: the weight that its memory could hold
 }
 
 // summable is the end of the values that have a sum; see [exact.FromFloat].

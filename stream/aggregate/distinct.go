@@ -194,7 +194,12 @@ func (d *Distinct) weight() int {
 	return len(d.codes) * 8 / WeightBytes
 }
 
-func (d *Distinct) reset() { *d = Distinct{codes: d.codes[:0]} }
+// reset empties it, and keeps little memory.
+func (d *Distinct) reset() {
+	if *d = (Distinct{codes: d.codes[:0]}); cap(d.codes) > 4*lightWeight {
+		d.codes = nil
+	}
+}
 
 // Append writes whether the form is dense, then the registers as one byte each,
 // or the codes as differences. Equal sets of values have equal bytes.

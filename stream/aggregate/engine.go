@@ -129,28 +129,7 @@ func (e *Engine) Observe(a *stream.Arrival, now int64) {
 		e.start(clamp(a.Points[slices.IndexFunc(a.Kind, observed)], now))
 	}
 	e.latest = max(e.latest, clamp(a.Sums.Latest, now))
-	e.assign(a)
-	if clamp(a.Sums.Earliest, now) != a.Sums.Earliest || clamp(a.Sums.Latest, now) != a.Sums.Latest {
-		for i := range e.jobs {
-			e.addEach(a, &e.jobs[i], now)
-		}
-		return
-	}
-	// One thing at a time for all: so the processor waits for the memory of many
-	// cells at once, and not for that of each.
-	for i := range e.jobs {
-		e.count(a, &e.jobs[i])
-	}
-	for i := range e.jobs {
-		if j := &e.jobs[i]; j.cell != nil && j.cell.details != nil {
-			e.detail(a, j)
-		}
-	}
-}
-
-// assign makes the jobs of a batch.
-func (e *Engine) assign(a *stream.Arrival) {
-	e.jobs = e.jobs[:0]
+	plain := clamp(a.Sums.Earliest, now) == a.Sums.Earliest && clamp(a.Sums.Latest, now) == a.Sums.Latest
 	lines := e.lines.Of(&a.Sums)
 	for n, number := range a.Sums.Numbers {
 		parts := a.Sums.Parts(n)
@@ -167,10 +146,34 @@ func (e *Engine) assign(a *stream.Arrival) {
 				continue
 			}
 			for k := range parts {
-				e.jobs = append(e.jobs, job{target: t, part: &parts[k], line: int32(n)})
+				j := job{target: t, part: &parts[k], line: int32(n)}
+				if !plain {
+					e.addEach(a, &j, now)
+				} else if e.jobs = append(e.jobs, j); len(e.jobs) == maxJobs {
+					e.work(a)
+				}
 			}
 		}
 	}
+	e.work(a)
+}
+
+// maxJobs bounds the jobs that wait for each other, 160 KB.
+const maxJobs = 1 << 12
+
+// work does the jobs, one thing at a time for all: so the processor waits for the
+// memory of many cells at once, and not for that of each.
+func (e *Engine) work(a *stream.Arrival) {
+	for i := range e.jobs {
+		e.count(a, &e.jobs[i])
+	}
+	for i := range e.jobs {
+		if j := &e.jobs[i]; j.cell != nil && j.cell.details != nil {
+			e.detail(a, j)
+		}
+	}
+	clear(e.jobs)
+	e.jobs = e.jobs[:0]
 }
 
 func observed(kind event.Kind) bool { return kind != event.Heartbeat && kind != event.Loss }

@@ -141,9 +141,12 @@ func (t *Top) weight() int { return len(t.counts) * topWeight / WeightBytes }
 // topWeight is what a counter takes with its name, in bytes.
 const topWeight = maxTopName + 64
 
+// reset empties it. A map keeps the memory of the most that was ever in it.
 func (t *Top) reset() {
+	if t.loss = 0; len(t.counts) > lightWeight {
+		t.counts = make(map[string]uint64)
+	}
 	clear(t.counts)
-	t.loss = 0
 }
 
 // Append writes how many are asked for, the loss, and the counters by name.

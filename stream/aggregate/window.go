@@ -300,23 +300,23 @@ func (w *window) forget() (cells, weight int) {
 
 // retire keeps a group's cell for slices to come, and returns its weight.
 func (w *window) retire(g *group, c *cell) int {
-	weight := c.weight()
-	if w.held+weight > maxSpareWeight {
-		return weight
+	weight, held := c.weight(), 0
+	c.reset()
+	if c.details != nil {
+		held = c.details.sketch.Held() / WeightBytes
+		c.details.held = held
 	}
 	switch {
+	case w.held+held > maxSpareWeight:
+		return weight
 	case g.spare == nil:
 		g.spare = c
-	case weight <= lightWeight && len(w.spare) < maxSpare:
+	case held <= lightWeight && len(w.spare) < maxSpare:
 		w.spare = append(w.spare, c)
 	default:
 		return weight
 	}
-	c.reset()
-	if c.details != nil {
-		c.details.held = weight
-		w.held += weight
-	}
+	w.held += held
 	return weight
 }
 

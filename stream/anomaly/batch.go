@@ -82,6 +82,9 @@ func (e *Engine) ObserveAll(found func(i int, fs []Finding)) {
 	}
 }
 
+// End lets go of the batch that [Engine.Begin] began.
+func (e *Engine) End() { e.batch = batch{calm: e.batch.calm} }
+
 // sort finds out which lines are calm: all at once, so that the processor waits for
 // the memory of many of them at a time.
 func (e *Engine) sort() {
@@ -91,6 +94,9 @@ func (e *Engine) sort() {
 		if !ln.looked {
 			e.look(ln, a.Sums.Lines[n].Series())
 		}
+		if ln.speaker == nil { // whether there is one may decide: what is remembered may not
+			e.batch.origin.find(ln, &a.Sums.Lines[n])
+		}
 		c := calm{source: ln.source, speaker: ln.speaker}
 		c.is = len(ln.rules) == 0 && (c.speaker != nil || !e.cfg.Silence.Enabled)
 		for _, p := range a.Sums.Parts(n) {
@@ -98,6 +104,13 @@ func (e *Engine) sort() {
 				!(e.cfg.FirstSeen.Enabled && p.Severity >= event.Severity(e.cfg.FirstSeen.MinSeverity))
 		}
 		e.batch.calm = append(e.batch.calm, c)
+	}
+}
+
+// find looks up a line's source and speaker, if there are any.
+func (o *origin) find(ln *line, names *stream.Line) {
+	if ln.source = o.sources[names.Source]; ln.source != nil {
+		ln.speaker = ln.source.speakers[names.Entity]
 	}
 }
 
@@ -144,16 +157,17 @@ func (e *Engine) measureLine(n int) {
 	for _, p := range a.Sums.Parts(n) {
 		if src == nil || p.Latest > e.now || !e.inside(src, p.Earliest) || !e.inside(src, p.Latest) {
 			for _, i := range p.Events {
-				s := e.sighting(int(i))
-				e.measure(o, ln, &s, nil)
+				if s := e.sighting(int(i)); s.severity >= ln.floor {
+					e.measure(o, ln, &s, nil)
+				}
 			}
 			continue
 		}
 		first, last := a.First+uint64(p.Events[0]), a.First+uint64(p.Events[len(p.Events)-1])
 		for i := range ln.probes {
 			probe := &ln.probes[i]
-			if p.Severity < probe.floor {
-				continue
+			if probe.spec.kind != ratioTest {
+				continue // the line is below its floor
 			}
 			t := e.tested(o, src, probe, a.Sums.Lines[n].Series())
 			if t == nil {

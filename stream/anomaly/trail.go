@@ -43,10 +43,8 @@ func (m *mark) join(n *mark) {
 		if r.from == 0 {
 			continue
 		}
-		if m.refs[l].from == 0 {
-			m.refs[l].from = r.from
-		}
-		m.refs[l].to = max(m.refs[l].to, r.to)
+		m.see(event.Lane(l), r.from)
+		m.see(event.Lane(l), r.to)
 	}
 }
 

@@ -34,13 +34,19 @@ const (
 // was: a window that was full enough stays.
 func (b *buckets) reset() {
 	kept := b.used
-	if b.window && len(b.slots) <= leaveWindow*kept+windowSlack {
+	if b.window && cap(b.slots) <= leaveWindow*kept+windowSlack {
 		clear(b.slots)
 		b.used, b.kept = 0, kept
 		return
 	}
-	*b = buckets{keys: b.keys[:0], counts: b.counts[:0], slots: b.slots[:0]}
+	*b = buckets{keys: b.keys[:0], counts: b.counts[:0]}
+	if cap(b.keys) > leaveWindow*kept+windowSlack {
+		b.keys, b.counts = nil, nil
+	}
 }
+
+// held is how many bytes the memory takes that is there.
+func (b *buckets) held() int { return 4*cap(b.slots) + 4*cap(b.keys) + 8*cap(b.counts) }
 
 // add counts a key n times more.
 func (b *buckets) add(key int32, n uint64) {
@@ -99,8 +105,7 @@ func (b *buckets) settle() {
 	if span > enterWindow*b.used || slices.Max(b.counts) > maxSlot {
 		return
 	}
-	b.slots = slices.Grow(b.slots[:0], span)[:span]
-	clear(b.slots)
+	b.slots = make([]uint32, span)
 	for i, n := range b.counts {
 		b.slots[b.keys[i]-base] = uint32(n)
 	}

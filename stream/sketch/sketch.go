@@ -198,6 +198,10 @@ func (s *Sketch) Max() float64 { return s.max }
 // of memory follows from it.
 func (s *Sketch) Buckets() int { return s.pos.used + s.neg.used }
 
+// Held is how many bytes the sketch takes beside its own, in use or kept for
+// values to come.
+func (s *Sketch) Held() int { return s.pos.held() + s.neg.held() }
+
 // RelativeError is the greatest relative error that a quantile may have: 1/128
 // unless buckets had to collapse, and infinite when not one mantissa bit is left.
 func (s *Sketch) RelativeError() float64 {

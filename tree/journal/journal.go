@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -41,6 +42,8 @@ const (
 	// maxQueued bounds the outputs, in bytes, that wait for the disk. It is
 	// some seconds of a relay's outputs; Append blocks at it.
 	maxQueued = 64 << 20
+	// turnsEach is how many records are prepared at a time, for each processor.
+	turnsEach = 2
 	// outputOverhead is the memory of an output beside its body.
 	outputOverhead = 128
 )
@@ -77,9 +80,12 @@ type Core interface {
 // next ones.
 type Preparer interface {
 	Core
+	// Prepares reports whether there is anything to prepare for a kind.
+	Prepares(kind uint8) bool
 	// Prepare may be called by several goroutines at once, also while the core
-	// steps, and must look at nothing but its arguments. It may keep body, and
-	// must not change it. Errors are left for StepPrepared to find.
+	// steps, and depends on nothing but its arguments, except for what decides
+	// nothing. It may keep body, and must not change it. Errors are left for
+	// StepPrepared to find.
 	Prepare(kind uint8, body []byte) any
 	// StepPrepared is Step with what Prepare returned for the record.
 	StepPrepared(at wal.Seq, kind uint8, body []byte, prepared any, say func(Output)) error
@@ -138,6 +144,10 @@ type Journal struct {
 	log  *wal.Log
 	wake chan struct{} // capacity 1: outputs or bytes for Run
 
+	// turns bound the records, of bulk and urgent ones, that are prepared and not
+	// stepped: there are as many appenders as there are sessions.
+	turns [2]chan struct{}
+
 	mu      sync.Mutex
 	room    *sync.Cond
 	running bool // Run delivers; nobody else makes room in the queue
@@ -177,6 +187,9 @@ func Open(opts Options) (_ *Journal, rec wal.Recovery, err error) {
 	}()
 	j := &Journal{opts: opts, log: log, wake: make(chan struct{}, 1)}
 	j.room = sync.NewCond(&j.mu)
+	for i := range j.turns {
+		j.turns[i] = make(chan struct{}, turnsEach*runtime.GOMAXPROCS(0))
+	}
 	if j.core, err = opts.Core(log.ID(), fetchFrom(log)); err != nil {
 		return nil, rec, err
 	}
@@ -248,7 +261,16 @@ func (j *Journal) Append(kind uint8, body []byte, urgent bool) (wal.Seq, error) 
 // AppendAs is Append for a record that is worth more, or less, than its kind.
 func (j *Journal) AppendAs(rank Rank, kind uint8, body []byte, urgent bool) (wal.Seq, error) {
 	rec := newRecord(kind, body)
-	if p, ok := j.core.(Preparer); ok && kind <= MaxKind {
+	if p, ok := j.core.(Preparer); ok && p.Prepares(kind) {
+		if err := j.Short(rank); err != nil {
+			return 0, fmt.Errorf("append: %w", err)
+		}
+		turn := j.turns[0]
+		if urgent {
+			turn = j.turns[1]
+		}
+		turn <- struct{}{}
+		defer func() { <-turn }()
 		rec.prepared = p.Prepare(kind, rec.bytes[1:])
 	}
 	j.mu.Lock()
