@@ -29,9 +29,10 @@ func (s *syslogSource) newMessages() *messages {
 
 // take adds one message, and puts what has gathered when it is enough.
 func (m *messages) take(ctx context.Context, l *line, since seen) error {
-	e, producer := m.x.event(l)
-	at := event.Position{Source: m.s.spec.Name}
-	m.out.add(Item{Event: e, Position: at}, len(l.bytes)+int(l.cut), since, producer)
+	it := m.out.next()
+	producer := m.x.event(&it.Event, l)
+	it.Position = event.Position{Source: m.s.spec.Name}
+	m.out.add(len(l.bytes)+int(l.cut), since, producer)
 	if !m.out.full() {
 		return nil
 	}

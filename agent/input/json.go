@@ -16,13 +16,37 @@ const maxDepth = 32
 // absent. Nothing is allocated for what nothing refers to. Where a name comes
 // twice the last one holds.
 type jsonScanner struct {
-	slots    slots
-	prefixes map[string]bool
-	fields   *fields
+	wanted map[string]want
+	fields *fields
 
 	s    string
 	at   int
 	path []byte
+}
+
+// want is what is wanted of a path.
+type want struct {
+	slot   int  // its value, or -1
+	inside bool // values below it
+}
+
+// wants are the paths that lead to the fields in use.
+func wants(s slots) map[string]want {
+	paths := map[string]want{}
+	for name, slot := range s {
+		paths[name] = want{slot, paths[name].inside}
+		for i := range len(name) {
+			if name[i] != '.' {
+				continue
+			}
+			w, known := paths[name[:i]]
+			if !known {
+				w.slot = -1
+			}
+			paths[name[:i]] = want{w.slot, true}
+		}
+	}
+	return paths
 }
 
 // scan reports whether the line is one JSON object.
@@ -53,10 +77,11 @@ func (j *jsonScanner) space() {
 func (j *jsonScanner) value(depth int, wanted bool) bool {
 	slot := -1
 	if wanted && len(j.path) > 0 {
-		if n, ok := j.slots[string(j.path)]; ok {
-			slot = n
+		w, ok := j.wanted[string(j.path)]
+		if ok {
+			slot = w.slot
 		}
-		wanted = j.prefixes[string(j.path)]
+		wanted = w.inside
 	}
 	start := j.at
 	switch c := j.peek(); {
@@ -159,45 +184,44 @@ func (j *jsonScanner) text() (raw string, escaped, ok bool) {
 	if j.peek() != '"' {
 		return "", false, false
 	}
-	j.at++
-	start := j.at
-	for j.at < len(j.s) {
-		switch c := j.s[j.at]; {
+	s := j.s[j.at+1:]
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
 		case c == '"':
-			j.at++
-			return j.s[start : j.at-1], escaped, true
+			j.at += i + 2
+			return s[:i], escaped, true
 		case c < ' ':
 			return "", false, false
 		case c == '\\':
-			escaped = true
-			if !j.escape() {
+			n := escape(s[i:])
+			if n == 0 {
 				return "", false, false
 			}
-		default:
-			j.at++
+			escaped = true
+			i += n - 1
 		}
 	}
 	return "", false, false
 }
 
-// escape passes over one escape sequence.
-func (j *jsonScanner) escape() bool {
-	rest := j.s[j.at:]
-	if len(rest) < 2 {
-		return false
+// escape is the length of the escape sequence that s begins with, or 0 if it is
+// none.
+func escape(s string) int {
+	switch {
+	case len(s) < 2:
+		return 0
+	case s[1] != 'u':
+		if strings.IndexByte(`"\/bfnrt`, s[1]) < 0 {
+			return 0
+		}
+		return 2
+	case len(s) < 6:
+		return 0
 	}
-	if rest[1] != 'u' {
-		j.at += 2
-		return strings.IndexByte(`"\/bfnrt`, rest[1]) >= 0
+	if _, err := strconv.ParseUint(s[2:6], 16, 16); err != nil {
+		return 0
 	}
-	if len(rest) < 6 {
-		return false
-	}
-	if _, err := strconv.ParseUint(rest[2:6], 16, 16); err != nil {
-		return false
-	}
-	j.at += 6
-	return true
+	return 6
 }
 
 // number passes over a number of RFC 8259, section 6.
@@ -228,11 +252,12 @@ func (j *jsonScanner) number() bool {
 }
 
 func (j *jsonScanner) digits() bool {
-	start := j.at
-	for c := j.peek(); c >= '0' && c <= '9'; c = j.peek() {
-		j.at++
+	s, n := j.s[j.at:], 0
+	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
+		n++
 	}
-	return j.at > start
+	j.at += n
+	return n > 0
 }
 
 // unescape resolves the escapes of a string that text accepted. Half a

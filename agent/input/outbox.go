@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"pando/event"
@@ -48,8 +49,18 @@ type arrival struct {
 	producer string
 }
 
-func (o *outbox) add(item Item, size int, s seen, producer string) {
-	o.items = append(o.items, item)
+// next is the item to fill next, empty; add takes it in.
+func (o *outbox) next() *Item {
+	if len(o.items) == cap(o.items) {
+		o.items = slices.Grow(o.items, max(1, len(o.items)))
+	}
+	it := &o.items[:len(o.items)+1][len(o.items)]
+	*it = Item{}
+	return it
+}
+
+func (o *outbox) add(size int, s seen, producer string) {
+	o.items = o.items[:len(o.items)+1]
 	o.arrived = append(o.arrived, arrival{s, producer})
 	o.bytes += size
 }
