@@ -13,9 +13,13 @@ import (
 )
 
 // Sizes of batches. A critical batch goes at once; bulk collects while the
-// disk is busy with the last one, so the fsync is the batching window.
+// disk is busy with the last one, so the fsync is the batching window. What a
+// batch costs beside its events, here and at the relay, is worth some hundreds
+// of them.
 const (
-	batchBytes  = 256 << 10
+	// batchBytes is how large its events may become: with positions and header
+	// it stays below event.MaxBatchBytes.
+	batchBytes  = 640 << 10
 	batchEvents = 4096
 	// fullPause is how long to wait before trying a full disk again.
 	fullPause = 100 * time.Millisecond
@@ -178,12 +182,12 @@ func (g *Gather) Take(now time.Time) (t Taken, ok bool) {
 	}
 	q, n, bytes := &g.lanes[t.Lane], 0, 0
 	at := newPlaces()
-	for n < q.len() && n < batchEvents && bytes < batchBytes {
+	for n < q.len() && n < batchEvents {
 		e, p := q.at(n)
-		if !at.put(p) {
+		bytes += e.EncodedBound()
+		if n > 0 && bytes > batchBytes || !at.put(p) {
 			break
 		}
-		bytes += size(e)
 		n++
 	}
 	g.events, g.after = q.take(n, g.events, g.after)

@@ -3,6 +3,7 @@ package input
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -37,6 +38,9 @@ func BenchmarkTail(b *testing.B) {
 		{"format=ebcdic", Spec{CodePage: "cp1047", NewLine: NewLineNEL}, func(n int) []byte { return append(encode(b, text(n)), 0x15) }},
 		{"format=json", Spec{Format: FormatJSON, Entity: "shop/{app}", Signal: "http.{status}", Value: "{n}"}, func(n int) []byte {
 			return fmt.Appendf(nil, "{\"n\":%d,\"app\":\"checkout\",\"status\":200,\"msg\":%q}\n", n, text(n))
+		}},
+		{"format=json,metric", Spec{Format: FormatJSON, Entity: "{entity}", Signal: "{signal}", Value: "{value|1}", Severity: "{level|info}"}, func(n int) []byte {
+			return fmt.Appendf(nil, "{\"entity\":\"payments/service-%04d\",\"signal\":\"http.server.request.duration.%02d\",\"value\":%g}\n", n%200, n%20, math.Exp(float64(n%997)/500))
 		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {

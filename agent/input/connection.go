@@ -23,7 +23,7 @@ type messages struct {
 func (s *syslogSource) newMessages() *messages {
 	return &messages{
 		s: s, x: newExtractor(s.rules, s.counts, s.wall),
-		out: outbox{sink: s.sink, stamps: s.stamps, counts: s.counts},
+		out: outbox{sink: s.sink, stamps: s.stamps, counts: s.counts, most: maxPutItems},
 	}
 }
 

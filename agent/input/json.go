@@ -1,6 +1,8 @@
 package input
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -16,7 +18,7 @@ const maxDepth = 32
 // absent. Nothing is allocated for what nothing refers to. Where a name comes
 // twice the last one holds.
 type jsonScanner struct {
-	wanted map[string]want
+	wanted []want
 	fields *fields
 
 	s    string
@@ -26,27 +28,36 @@ type jsonScanner struct {
 
 // want is what is wanted of a path.
 type want struct {
-	slot   int  // its value, or -1
-	inside bool // values below it
+	path   string
+	slot   int  // of its value, or -1
+	inside bool // values below it are wanted
 }
 
-// wants are the paths that lead to the fields in use.
-func wants(s slots) map[string]want {
+// wants are the paths that lead to the fields in use. They are few, and mostly
+// of different lengths: going through them finds one sooner than hashing does.
+func wants(s slots) []want {
 	paths := map[string]want{}
-	for name, slot := range s {
-		paths[name] = want{slot, paths[name].inside}
+	for name := range s {
+		paths[name] = want{path: name, slot: s.find(name)}
+	}
+	for name := range s {
 		for i := range len(name) {
-			if name[i] != '.' {
-				continue
+			if name[i] == '.' {
+				paths[name[:i]] = want{path: name[:i], slot: s.find(name[:i]), inside: true}
 			}
-			w, known := paths[name[:i]]
-			if !known {
-				w.slot = -1
-			}
-			paths[name[:i]] = want{w.slot, true}
 		}
 	}
-	return paths
+	return slices.SortedFunc(maps.Values(paths), func(a, b want) int { return strings.Compare(a.path, b.path) })
+}
+
+// want looks up what is wanted of the path at hand.
+func (j *jsonScanner) want() (slot int, inside bool) {
+	for i := range j.wanted {
+		if w := &j.wanted[i]; w.path == string(j.path) {
+			return w.slot, w.inside
+		}
+	}
+	return -1, false
 }
 
 // scan reports whether the line is one JSON object.
@@ -77,11 +88,7 @@ func (j *jsonScanner) space() {
 func (j *jsonScanner) value(depth int, wanted bool) bool {
 	slot := -1
 	if wanted && len(j.path) > 0 {
-		w, ok := j.wanted[string(j.path)]
-		if ok {
-			slot = w.slot
-		}
-		wanted = w.inside
+		slot, wanted = j.want()
 	}
 	start := j.at
 	switch c := j.peek(); {
@@ -186,29 +193,37 @@ func (j *jsonScanner) text() (raw string, escaped, ok bool) {
 	}
 	s := j.s[j.at+1:]
 	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '"':
+		c := s[i]
+		if literal[c] {
+			continue
+		}
+		if c == '"' {
 			j.at += i + 2
 			return s[:i], escaped, true
-		case c < ' ':
-			return "", false, false
-		case c == '\\':
-			n := escape(s[i:])
-			if n == 0 {
-				return "", false, false
-			}
-			escaped = true
-			i += n - 1
 		}
+		n := escape(s[i:])
+		if n == 0 {
+			break // or a control character, which must be escaped
+		}
+		escaped = true
+		i += n - 1
 	}
 	return "", false, false
 }
 
-// escape is the length of the escape sequence that s begins with, or 0 if it is
-// none.
+// literal are the bytes that stand for themselves in a string.
+var literal = func() (of [256]bool) {
+	for c := range of {
+		of[c] = c >= ' ' && c != '"' && c != '\\'
+	}
+	return of
+}()
+
+// escape is the length of the escape sequence that s begins with, or 0 if it
+// begins with none.
 func escape(s string) int {
 	switch {
-	case len(s) < 2:
+	case len(s) < 2 || s[0] != '\\':
 		return 0
 	case s[1] != 'u':
 		if strings.IndexByte(`"\/bfnrt`, s[1]) < 0 {

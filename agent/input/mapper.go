@@ -36,8 +36,8 @@ type mapper struct {
 	templates *Templates // nil without template; the only thing here that changes
 	mined     int        // slot of the text whose template is looked for
 
-	paths        map[string]want // of JSON that lead to a field in use
-	body         int             // slots of the fields that every format has, or -1
+	paths        []want // of JSON that lead to a field in use
+	body         int    // slots of the fields that every format has, or -1
 	source, file int
 }
 

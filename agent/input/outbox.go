@@ -13,9 +13,11 @@ import (
 
 const (
 	// maxPutItems and maxPutBytes bound what one Put carries: enough to share
-	// the cost of a WAL group, little enough to hold in memory twice.
-	maxPutItems = 512
-	maxPutBytes = 256 << 10
+	// the cost of a WAL group, little enough to hold in memory twice. Each
+	// connection of a listener holds as much, hence less than a tail.
+	maxPutItems  = 512
+	tailPutItems = 2048
+	maxPutBytes  = 256 << 10
 
 	// backlogAfter is how long a line may have waited unread until it counts
 	// as read far behind.
@@ -38,6 +40,7 @@ type outbox struct {
 	sink   Sink
 	stamps *stamper
 	counts *metrics
+	most   int // items of one Put
 
 	items   []Item
 	arrived []arrival // beside items
@@ -65,7 +68,7 @@ func (o *outbox) add(size int, s seen, producer string) {
 	o.bytes += size
 }
 
-func (o *outbox) full() bool { return len(o.items) >= maxPutItems || o.bytes >= maxPutBytes }
+func (o *outbox) full() bool { return len(o.items) >= o.most || o.bytes >= maxPutBytes }
 
 // flush stamps the items with now and puts them.
 func (o *outbox) flush(ctx context.Context) error {
