@@ -56,6 +56,9 @@ type extractor struct {
 	text   []byte       // decoding buffer
 	attrs  []event.Attr // of the line at hand
 
+	texts texts // memory of what events refer to
+	lists attrs
+
 	template string // of the line at hand, or empty
 }
 
@@ -113,9 +116,9 @@ func (x *extractor) decode(b []byte) string {
 		var unmapped int
 		x.text, unmapped = x.page.AppendUTF8(x.text[:0], b)
 		x.counts.count(faultEncoding, int64(unmapped))
-		return string(x.text)
+		return x.texts.of(x.text)
 	}
-	text := string(b)
+	text := x.texts.of(b)
 	if utf8.ValidString(text) {
 		return text
 	}
@@ -313,7 +316,7 @@ func (x *extractor) attributes(e *event.Event, p *parsed, l *line, set *target) 
 	x.counts.count(faultAttributes, int64(p.truncated+len(p.attrs)-room))
 	x.attrs = append(x.attrs, p.attrs[:room]...)
 	slices.SortStableFunc(x.attrs, func(a, b event.Attr) int { return strings.Compare(a.Key, b.Key) })
-	e.Attrs = slices.Clone(slices.CompactFunc(x.attrs, func(a, b event.Attr) bool { return a.Key == b.Key }))
+	e.Attrs = x.lists.of(slices.CompactFunc(x.attrs, func(a, b event.Attr) bool { return a.Key == b.Key }))
 	x.fit(e)
 }
 
