@@ -107,12 +107,17 @@ func (h *Handover) Send(lane event.Lane, last uint64) (durableTo uint64, open bo
 	return o.Synced, true
 }
 
-// Vouches are the durable-tos that moved without a batch that says so.
+// Vouches are the durable-tos of what was sent that moved without a batch that
+// says so.
 func (h *Handover) Vouches() (due []wire.Vouch) {
 	for i := range h.out {
-		if o := &h.out[i]; o.Open && o.Synced > h.told[i] {
-			h.told[i] = o.Synced
-			due = append(due, wire.Vouch{Lane: event.Lane(i), Seq: o.Synced})
+		o := &h.out[i]
+		if !o.Open {
+			continue
+		}
+		if seq := min(o.Synced, o.Next-1); seq > h.told[i] {
+			h.told[i] = seq
+			due = append(due, wire.Vouch{Lane: event.Lane(i), Seq: seq})
 		}
 	}
 	return due

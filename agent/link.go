@@ -300,8 +300,22 @@ func (k *link) await(ctx context.Context, lane event.Lane, next uint64) wal.Seq 
 	return k.handover.fresh[lane]
 }
 
+// awaitSynced waits until this disk holds the lane up to last. The relay steps
+// nothing sooner, and what comes without that word costs a message and a record
+// more: worth it for bulk, whose batches take their time to the relay's disk.
+func (k *link) awaitSynced(ctx context.Context, lane event.Lane, last uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for ctx.Err() == nil && k.handover.out[lane].Synced < last {
+		k.grown.Wait()
+	}
+}
+
 func (k *link) sendBatch(ctx context.Context, s *transport.Session, h *event.Header, before event.Hash, body []byte) error {
 	lane := h.Unit.Lane
+	if lane == event.Critical {
+		k.awaitSynced(ctx, lane, h.Last())
+	}
 	m := &wire.Batch{Before: before, Bytes: body}
 	m.Map, m.Mapped = k.mapping(h.Boot)
 	k.mu.Lock()
