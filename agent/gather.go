@@ -112,8 +112,12 @@ func (g *Gather) position(p event.Position) {
 }
 
 // Beat puts the agent's word on its sources into both lanes, behind all that
-// the sources handed over before they gave it.
+// the sources handed over before they gave it. It is also the moment to give
+// back memory that is not needed.
 func (g *Gather) Beat(list []input.Status) {
+	for l := range g.lanes {
+		g.lanes[l].ease()
+	}
 	for _, s := range list {
 		for _, p := range s.Positions {
 			if _, known := g.latest[p.Source]; !known {
@@ -184,13 +188,14 @@ func (g *Gather) Take(now time.Time) (t Taken, ok bool) {
 	at := newPlaces()
 	for n < q.len() && n < batchEvents {
 		e, p := q.at(n)
-		bytes += e.EncodedBound()
-		if n > 0 && bytes > batchBytes || !at.put(p) {
+		size := e.EncodedBound()
+		if n > 0 && bytes+size > batchBytes || !at.put(p) {
 			break
 		}
+		bytes += size
 		n++
 	}
-	g.events, g.after = q.take(n, g.events, g.after)
+	g.events, g.after = q.take(n, bytes, g.events, g.after)
 	t.events, t.after = g.events, g.after
 	if q.len() == 0 {
 		g.catchUp(t.Lane, at)

@@ -10,8 +10,8 @@ import (
 const (
 	// firstQueue is how many items a queue has room for at first.
 	firstQueue = 256
-	// keptQueue is the room that an empty queue keeps, some 2 MiB: twice what
-	// a batch takes. More is for a backlog, and goes when that has gone.
+	// keptQueue is the room that a queue keeps which is found empty, some 2 MiB:
+	// twice what a batch takes. More is for a backlog.
 	keptQueue = 2 * batchEvents
 )
 
@@ -20,7 +20,7 @@ const (
 type queue struct {
 	events    []event.Event    // a power of two of them, or none
 	positions []event.Position // after each event
-	bytes     int              // of the events that wait
+	bytes     int              // of the events that wait, as [event.Event.EncodedBound] has them
 	queued    uint64           // items ever put in
 	taken     uint64           // items ever taken out
 	retires   []retirement
@@ -51,7 +51,7 @@ func (q *queue) put(e *event.Event, p *event.Position) {
 	i := q.queued & uint64(len(q.events)-1)
 	q.events[i], q.positions[i] = *e, *p
 	q.queued++
-	q.bytes += size(e)
+	q.bytes += e.EncodedBound()
 }
 
 // resize moves what waits to a ring of another length.
@@ -65,21 +65,26 @@ func (q *queue) resize(length int) {
 	q.events, q.positions = events, positions
 }
 
-// take moves the first n items into memory that it is given, and returns it.
-func (q *queue) take(n int, events []event.Event, positions []event.Position) ([]event.Event, []event.Position) {
+// take moves the first n items, of so many bytes, into memory that it is given,
+// and returns it.
+func (q *queue) take(n, bytes int, events []event.Event, positions []event.Position) ([]event.Event, []event.Position) {
 	clear(events) // what the batch before referred to
 	events, positions = events[:0], positions[:0]
 	for i := range n {
 		e, p := q.at(i)
-		q.bytes -= size(e)
 		events, positions = append(events, *e), append(positions, *p)
 		*e, *p = event.Event{}, event.Position{}
 	}
 	q.taken += uint64(n)
+	q.bytes -= bytes
+	return events, positions
+}
+
+// ease gives the memory back that a backlog took.
+func (q *queue) ease() {
 	if q.len() == 0 && len(q.events) > keptQueue {
 		q.events, q.positions = nil, nil
 	}
-	return events, positions
 }
 
 // refill puts items in the place of all that waits and of what was taken last.
@@ -90,13 +95,4 @@ func (q *queue) refill(items []input.Item) {
 	for i := range items {
 		q.put(&items[i].Event, &items[i].Position)
 	}
-}
-
-// size estimates an event's memory.
-func size(e *event.Event) int {
-	n := 128 + len(e.Entity) + len(e.Signal) + len(e.Raw)
-	for i := range e.Attrs {
-		n += len(e.Attrs[i].Key) + len(e.Attrs[i].Value)
-	}
-	return n
 }

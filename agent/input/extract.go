@@ -59,6 +59,10 @@ type extractor struct {
 	texts texts // memory of what events refer to
 	lists attrs
 
+	word  string // the last one that was to be a severity, and what it means
+	meant event.Severity
+	means bool
+
 	template string // of the line at hand, or empty
 }
 
@@ -226,7 +230,7 @@ func (x *extractor) qualify(e *event.Event, set *target) {
 		}
 	}
 	if text, ok := x.first(set, func(t *target) *template { return t.severity }); ok {
-		s, ok := parseSeverity(text)
+		s, ok := x.severity(text)
 		if fault(ok); ok {
 			e.Severity = s
 		}
@@ -246,6 +250,15 @@ func (x *extractor) qualify(e *event.Event, set *target) {
 	if text, ok := x.parent.expand(x.fields, ""); ok {
 		fault(identifier(e.ParentID[:], text))
 	}
+}
+
+// severity is [parseSeverity], whose word is mostly the one of the line before.
+func (x *extractor) severity(text string) (event.Severity, bool) {
+	if text != x.word {
+		x.word = text
+		x.meant, x.means = parseSeverity(text)
+	}
+	return x.meant, x.means
 }
 
 // identifier reads a trace or span id of exactly the length of dst.
