@@ -398,18 +398,20 @@ func (a *Agent) appended(b *event.Batch, at wal.Seq) {
 	if l != nil {
 		l.link.onAppend(b.Unit.Lane, b.Last(), at)
 	}
+	read, watched := 0, a.tap.Watched()
 	for i := range b.Events {
 		e := &b.Events[i]
 		if e.Kind == event.Heartbeat {
 			continue
 		}
 		if e.Kind != event.Loss {
-			a.count.events.Inc()
+			read++
 		}
-		if a.tap.Watched() {
+		if watched {
 			m, _ := a.clock.Mapping()
 			_, point := e.Time(m)
 			a.tap.Publish(tap.Event(a.name, b.Unit, e, point))
 		}
 	}
+	a.count.events.Add(float64(read))
 }

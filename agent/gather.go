@@ -13,9 +13,13 @@ import (
 )
 
 // Sizes of batches. A critical batch goes at once; bulk collects while the
-// disk is busy with the last one, so the fsync is the batching window.
+// disk is busy with the last one, so the fsync is the batching window. What a
+// batch costs beside its events, here and at the relay, is worth some hundreds
+// of them.
 const (
-	batchBytes  = 256 << 10
+	// batchBytes is how large its events may become: with positions and header
+	// it stays below event.MaxBatchBytes.
+	batchBytes  = 640 << 10
 	batchEvents = 4096
 	// fullPause is how long to wait before trying a full disk again.
 	fullPause = 100 * time.Millisecond
@@ -33,28 +37,13 @@ type Gather struct {
 	next   [event.Lanes]uint64 // sequence of a lane's next event
 	synced wal.Seq             // of the log
 	bulkAt wal.Seq             // last bulk batch appended
+	events []event.Event       // what was taken last, and the positions after it:
+	after  []event.Position    // memory that is used again
 
 	// latest positions, whichever lane: what every lane may claim to have
 	// read up to, as of its next batch.
 	latest map[string]event.Position
 	moved  [event.Lanes]map[string]bool
-}
-
-// queue is what waits for the log in one lane.
-type queue struct {
-	items   []input.Item
-	bytes   int
-	retires []retirement
-	queued  uint64    // items ever put in
-	taken   uint64    // items ever taken out
-	retry   time.Time // the disk was full: not before then
-}
-
-// retirement is a position that a lane may drop once everything that was
-// queued before it is in the log.
-type retirement struct {
-	source string
-	after  uint64 // items of the lane
 }
 
 // NewGather gathers for a log whose lanes end at last. A lane is crowded from
@@ -89,31 +78,28 @@ func (g *Gather) Ahead(resume [event.Lanes][]event.Position) [event.Lanes][]even
 
 // Crowded reports whether a lane that items go to is full.
 func (g *Gather) Crowded(items []input.Item) bool {
+	if g.lanes[event.Critical].bytes < g.limit && g.lanes[event.Bulk].bytes < g.limit {
+		return false
+	}
+	return slices.ContainsFunc(items, func(it input.Item) bool { return g.lanes[it.Event.Lane()].bytes >= g.limit })
+}
+
+// Put takes items of one source. It keeps what they refer to, not the slice.
+func (g *Gather) Put(items []input.Item) {
 	for i := range items {
-		if g.lanes[items[i].Event.Lane()].bytes >= g.limit {
-			return true
+		it := &items[i]
+		for _, name := range it.Retires {
+			delete(g.latest, name)
+			for l := range g.lanes {
+				q := &g.lanes[l]
+				q.retires = append(q.retires, retirement{name, q.queued})
+			}
 		}
-	}
-	return false
-}
-
-// Put takes one item of a source.
-func (g *Gather) Put(it input.Item) {
-	for _, name := range it.Retires {
-		delete(g.latest, name)
-		for l := range g.lanes {
-			q := &g.lanes[l]
-			q.retires = append(q.retires, retirement{name, q.queued})
+		if i+1 == len(items) || items[i+1].Position.Source != it.Position.Source || len(items[i+1].Retires) > 0 {
+			g.position(it.Position) // the last of a run says it all
 		}
+		g.lanes[it.Event.Lane()].put(&it.Event, &it.Position)
 	}
-	g.position(it.Position)
-	g.lanes[it.Event.Lane()].put(it)
-}
-
-func (q *queue) put(it input.Item) {
-	q.items = append(q.items, it)
-	q.queued++
-	q.bytes += size(&it.Event)
 }
 
 // position takes note of where a source stands. Both lanes may say so with
@@ -125,18 +111,13 @@ func (g *Gather) position(p event.Position) {
 	}
 }
 
-// size estimates an event's memory.
-func size(e *event.Event) int {
-	n := 128 + len(e.Entity) + len(e.Signal) + len(e.Raw)
-	for _, a := range e.Attrs {
-		n += len(a.Key) + len(a.Value)
-	}
-	return n
-}
-
 // Beat puts the agent's word on its sources into both lanes, behind all that
-// the sources handed over before they gave it.
+// the sources handed over before they gave it. It is also the moment to give
+// back memory that is not needed.
 func (g *Gather) Beat(list []input.Status) {
+	for l := range g.lanes {
+		g.lanes[l].ease()
+	}
 	for _, s := range list {
 		for _, p := range s.Positions {
 			if _, known := g.latest[p.Source]; !known {
@@ -152,7 +133,7 @@ func (g *Gather) Beat(list []input.Status) {
 			if event.Lane(l) == event.Bulk {
 				e.Criticality = 2
 			}
-			g.lanes[l].put(input.Item{Event: e})
+			g.lanes[l].put(&e, &event.Position{})
 		}
 	}
 }
@@ -177,16 +158,18 @@ func (g *Gather) Hurry() { g.bulkAt = 0 }
 // Waiting is how many items are in the queues.
 func (g *Gather) Waiting() (n int) {
 	for l := range g.lanes {
-		n += len(g.lanes[l].items)
+		n += g.lanes[l].len()
 	}
 	return n
 }
 
-// Taken is what the next batch is made of.
+// Taken is what the next batch is made of. It is good until the next Take.
 type Taken struct {
 	Lane      event.Lane
-	Items     []input.Item
-	Positions []event.Position
+	Positions []event.Position // that the batch tells
+
+	events []event.Event
+	after  []event.Position // each event
 }
 
 // Take takes the next batch off the queues, critical first; false if none may
@@ -202,47 +185,47 @@ func (g *Gather) Take(now time.Time) (t Taken, ok bool) {
 		return t, false
 	}
 	q, n, bytes := &g.lanes[t.Lane], 0, 0
-	at := places{list: map[string]event.Position{}}
-	for n < len(q.items) && n < batchEvents && bytes < batchBytes && at.put(q.items[n].Position) {
-		bytes += size(&q.items[n].Event)
+	at := newPlaces()
+	for n < q.len() && n < batchEvents {
+		e, p := q.at(n)
+		size := e.EncodedBound()
+		if n > 0 && bytes+size > batchBytes || !at.put(p) {
+			break
+		}
+		bytes += size
 		n++
 	}
-	t.Items = q.items[:n:n]
-	q.items = q.items[n:]
-	q.taken += uint64(n)
-	q.bytes -= bytes
-	if len(q.items) == 0 {
-		g.catchUp(t.Lane, &at)
+	g.events, g.after = q.take(n, bytes, g.events, g.after)
+	t.events, t.after = g.events, g.after
+	if q.len() == 0 {
+		g.catchUp(t.Lane, at)
 	}
 	t.Positions = at.sorted()
 	return t, true
 }
 
-func (q *queue) due(now time.Time) bool { return len(q.items) > 0 && !now.Before(q.retry) }
-
 // catchUp says where the sources stand now, since a batch empties the lane.
 // What does not fit it is said with the next one.
 func (g *Gather) catchUp(l event.Lane, at *places) {
 	for name := range g.moved[l] {
-		if p, known := g.latest[name]; known && !at.put(p) {
+		if p, known := g.latest[name]; known && !at.put(&p) {
 			continue
 		}
 		delete(g.moved[l], name)
 	}
 }
 
-// Batch makes what was taken into the lane's next batch. Inputs hand over
-// valid events only, and the sizes are below the codec's. Stamps issues so many
-// timestamps and returns the first.
+// Batch makes what was taken into the lane's next batch, which is good until the
+// next Take. Inputs hand over valid events only, and the sizes are below the
+// codec's. Stamps issues so many timestamps and returns the first.
 func (g *Gather) Batch(t Taken, id event.WALID, boot clock.Boot, stamps func(n int) (hlc.Timestamp, error)) (*event.Batch, error) {
-	first, err := stamps(len(t.Items))
+	first, err := stamps(len(t.events))
 	if err != nil {
 		return nil, err
 	}
 	b := &event.Batch{Unit: event.Unit{Origin: g.origin, WAL: id, Lane: t.Lane}, First: g.next[t.Lane], Boot: boot,
-		Positions: t.Positions, Events: make([]event.Event, len(t.Items))}
-	for i := range t.Items {
-		b.Events[i] = t.Items[i].Event
+		Positions: t.Positions, Events: t.events}
+	for i := range b.Events {
 		b.Events[i].Seq, b.Events[i].HLC = b.First+uint64(i), first+hlc.Timestamp(i)
 	}
 	return b, nil
@@ -264,17 +247,18 @@ func (g *Gather) Appended(b *event.Batch, at wal.Seq) {
 // in the log. The result is how many events are dropped, and when to try again.
 func (g *Gather) Full(t Taken, now time.Time) (dropped uint64, retry time.Time) {
 	q := &g.lanes[t.Lane]
-	all := append(t.Items[:len(t.Items):len(t.Items)], q.items...)
-	left := all
+	items := make([]input.Item, 0, len(t.events)+q.len())
+	for i := range t.events {
+		items = append(items, input.Item{Event: t.events[i], Position: t.after[i]})
+	}
+	for i := range q.len() {
+		e, p := q.at(i)
+		items = append(items, input.Item{Event: *e, Position: *p})
+	}
 	if g.whenFull[t.Lane] == DropNewest {
-		left, dropped = losses(g.origin, t.Lane, all)
+		items, dropped = losses(g.origin, t.Lane, items)
 	}
-	q.items, q.bytes = left, 0
-	q.taken += uint64(len(all) - len(t.Items))
-	q.taken -= uint64(len(left))
-	for i := range left {
-		q.bytes += size(&left[i].Event)
-	}
+	q.refill(items)
 	for _, p := range t.Positions {
 		g.moved[t.Lane][p.Source] = true // it is still to be said
 	}

@@ -18,6 +18,10 @@ type Handover struct {
 	unsynced []appendedBatch // in log order
 	recorded [event.Lanes]uint64
 	told     [event.Lanes]uint64 // durable-to as the parent knows it
+
+	// fresh is the first batch that was appended since all of the lane's had
+	// been sent: whoever sends the lane need not pass what lies before it.
+	fresh [event.Lanes]wal.Seq
 }
 
 // appendedBatch is a batch that the agent's disk may not hold yet.
@@ -41,6 +45,9 @@ func NewHandover(c *Core) *Handover {
 
 // Appended takes note of a batch in the log, Synced of how far that is on disk.
 func (h *Handover) Appended(lane event.Lane, last uint64, at wal.Seq) {
+	if o := &h.out[lane]; o.Open && o.Next > o.Last {
+		h.fresh[lane] = at
+	}
 	h.out[lane].Append(last)
 	h.unsynced = append(h.unsynced, appendedBatch{lane, last, at})
 }
@@ -100,12 +107,17 @@ func (h *Handover) Send(lane event.Lane, last uint64) (durableTo uint64, open bo
 	return o.Synced, true
 }
 
-// Vouches are the durable-tos that moved without a batch that says so.
+// Vouches are the durable-tos of what was sent that moved without a batch that
+// says so.
 func (h *Handover) Vouches() (due []wire.Vouch) {
 	for i := range h.out {
-		if o := &h.out[i]; o.Open && o.Synced > h.told[i] {
-			h.told[i] = o.Synced
-			due = append(due, wire.Vouch{Lane: event.Lane(i), Seq: o.Synced})
+		o := &h.out[i]
+		if !o.Open {
+			continue
+		}
+		if seq := min(o.Synced, o.Next-1); seq > h.told[i] {
+			h.told[i] = seq
+			due = append(due, wire.Vouch{Lane: event.Lane(i), Seq: seq})
 		}
 	}
 	return due

@@ -21,6 +21,10 @@ type intake struct {
 	j    *journal.Journal
 	work chan struct{} // capacity 1
 
+	// Memory of append, which only run calls.
+	encoder event.Encoder
+	body    []byte
+
 	mu     sync.Mutex
 	room   *sync.Cond
 	gather *Gather
@@ -74,9 +78,7 @@ func (in *intake) Put(ctx context.Context, items []input.Item) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	for _, it := range items {
-		in.gather.Put(it)
-	}
+	in.gather.Put(items)
 	in.wake()
 	return nil
 }
@@ -211,11 +213,10 @@ func (in *intake) append(t Taken) error {
 	if err != nil {
 		return err
 	}
-	body, err := b.Encode(nil)
-	if err != nil {
+	if in.body, err = in.encoder.Encode(in.body[:0], b); err != nil {
 		return err
 	}
-	at, err := appendRecord(in.j, BatchRecord(t.Lane, body))
+	at, err := appendRecord(in.j, BatchRecord(t.Lane, in.body))
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func TestManyFilesKeepTheirPositions(t *testing.T) {
 	g := NewGather("eu/a", 1<<30, [event.Lanes]Policy{Block, Block}, [event.Lanes]uint64{})
 	for i := range files {
 		p := event.Position{Source: fmt.Sprintf("s#%d", i), File: strings.Repeat("f", 60), Offset: 1, Replayable: true}
-		g.Put(input.Item{Event: event.Event{Source: "s", Criticality: 2}, Position: p})
+		g.Put([]input.Item{{Event: event.Event{Source: "s", Criticality: 2}, Position: p}})
 	}
 	l := newLog(t)
 	stamp := func(int) (hlc.Timestamp, error) { return 1, nil }

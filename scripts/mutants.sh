@@ -33,7 +33,7 @@ unobserved-time-counts	stream/anomaly/step.go	s|t.rate.Skip(t.source.since)|_ = 
 codes-not-handed-over	relay/answers.go	s/c.engine.Claimed(u.id, m.Expect\[l\])/c.engine.Claimed(u.id, anomaly.Expectations{})/
 unit-stays	relay/custody.go	s|if u.intake.Done() {|if false {|
 vouch-before-fsync	agent/handover.go	s|^	h.unsynced = append(h.unsynced, appendedBatch{lane, last, at})$|	h.out[lane].Sync(last)|
-events-out-of-order	agent/gather.go	s|^	q.items = append(q.items, it)$|	q.items = append([]input.Item{it}, q.items...)|
+events-out-of-order	agent/queue.go	s|^		e, p := q.at(i)$|		e, p := q.at(n - 1 - i)|
 hlc-behind-sender	event/hlc/clock.go	s|base := max(c.last, uint64(remote))|base := c.last|
 intervals-too-narrow	event/clock/mapping.go	s|return add(m.Bound, portion(distance(mono, m.At), drift))|return portion(distance(mono, m.At), drift)|
 root-time-steps	root/timekeeper.go	s|return k.steady.At(r.Mono, r.Wall)|return r.Wall|

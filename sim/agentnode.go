@@ -126,8 +126,8 @@ func (a *agentNode) put(items []input.Item) {
 		a.w.oracle.accepted(it.Event.Value)
 		l := it.Event.Lane()
 		a.queued[l] = append(a.queued[l], a.w.oracle.byValue[it.Event.Value])
-		a.gather.Put(it)
 	}
+	a.gather.Put(items)
 	if len(items) > 0 {
 		a.flush()
 	}

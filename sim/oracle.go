@@ -86,7 +86,7 @@ var files = map[string]bool{"app": true}
 // appended takes note of a batch in an agent's log. Lost are, by source, the
 // lines that losses among the events may count.
 func (o *oracle) appended(b *event.Batch, before, after event.Hash, lost map[string][]int) *batch {
-	x := &batch{unit: b.Unit, before: before, first: b.First, events: b.Events, lines: make([][]int, len(b.Events)), reread: map[string]bool{}}
+	x := &batch{unit: b.Unit, before: before, first: b.First, events: slices.Clone(b.Events), lines: make([][]int, len(b.Events)), reread: map[string]bool{}}
 	for _, p := range b.Positions {
 		x.reread[p.SourceName()] = p.Replayable
 	}

@@ -101,6 +101,14 @@ type Reader struct {
 // to and trimmed meanwhile.
 func (l *Log) Reader(from Seq) *Reader { return &Reader{log: l, next: max(from, 1)} }
 
+// Skip makes to the next record, if that is further on. What lies between is
+// not read.
+func (r *Reader) Skip(to Seq) {
+	if to > r.next {
+		r.next, r.off = to, 0
+	}
+}
+
 // readAhead is how much a reader takes from the file at a time.
 const readAhead = 256 << 10
 

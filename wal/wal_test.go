@@ -303,3 +303,29 @@ func TestReaderFollowsAppends(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Records in files, of other segments, and in memory.
+func TestReaderSkips(t *testing.T) {
+	l, _ := mustOpen(t, small(faulty.New()))
+	defer l.Close()
+	const n = 60
+	mustAppend(t, l, n)
+	for from := Seq(1); from < n; from++ {
+		for to := Seq(1); to <= n; to++ {
+			r := l.Reader(from)
+			if _, _, err := r.Next(); err != nil {
+				t.Fatal(err)
+			}
+			r.Skip(to)
+			want := max(from+1, to)
+			if seq, rec, err := r.Next(); err != nil || seq != want || string(rec) != string(content(want)) {
+				t.Fatalf("from %d skip to %d: record %d %q, %v", from, to, seq, rec, err)
+			}
+		}
+	}
+	r := l.Reader(1)
+	r.Skip(n + 1)
+	if _, _, err := r.Next(); !errors.Is(err, io.EOF) {
+		t.Errorf("behind the last record: %v", err)
+	}
+}

@@ -3,10 +3,13 @@ package input
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"pando/event"
 )
 
 // nowhere takes everything at no cost.
@@ -35,6 +38,9 @@ func BenchmarkTail(b *testing.B) {
 		{"format=ebcdic", Spec{CodePage: "cp1047", NewLine: NewLineNEL}, func(n int) []byte { return append(encode(b, text(n)), 0x15) }},
 		{"format=json", Spec{Format: FormatJSON, Entity: "shop/{app}", Signal: "http.{status}", Value: "{n}"}, func(n int) []byte {
 			return fmt.Appendf(nil, "{\"n\":%d,\"app\":\"checkout\",\"status\":200,\"msg\":%q}\n", n, text(n))
+		}},
+		{"format=json,metric", Spec{Format: FormatJSON, Entity: "{entity}", Signal: "{signal}", Value: "{value|1}", Severity: "{level|info}"}, func(n int) []byte {
+			return fmt.Appendf(nil, "{\"entity\":\"payments/service-%04d\",\"signal\":\"http.server.request.duration.%02d\",\"value\":%g}\n", n%200, n%20, math.Exp(float64(n%997)/500))
 		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
@@ -99,8 +105,9 @@ func BenchmarkSyslogMessage(b *testing.B) {
 	x := newExtractor(m, counts, time.Now)
 	l := line{bytes: []byte(`<131>1 2026-11-23T04:40:00.123456+00:00 gw01 swift-gateway 812 TMO [timeQuality tzKnown="1" isSynced="1"] upstream timed out after 30 s`)}
 	b.ReportAllocs()
+	var e event.Event
 	for b.Loop() {
-		x.event(&l)
+		x.event(&e, &l)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }

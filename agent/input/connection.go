@@ -23,15 +23,16 @@ type messages struct {
 func (s *syslogSource) newMessages() *messages {
 	return &messages{
 		s: s, x: newExtractor(s.rules, s.counts, s.wall),
-		out: outbox{sink: s.sink, stamps: s.stamps, counts: s.counts},
+		out: outbox{sink: s.sink, stamps: s.stamps, counts: s.counts, most: maxPutItems},
 	}
 }
 
 // take adds one message, and puts what has gathered when it is enough.
 func (m *messages) take(ctx context.Context, l *line, since seen) error {
-	e, producer := m.x.event(l)
-	at := event.Position{Source: m.s.spec.Name}
-	m.out.add(Item{Event: e, Position: at}, len(l.bytes)+int(l.cut), since, producer)
+	it := m.out.next()
+	producer := m.x.event(&it.Event, l)
+	it.Position = event.Position{Source: m.s.spec.Name}
+	m.out.add(len(l.bytes)+int(l.cut), since, producer)
 	if !m.out.full() {
 		return nil
 	}

@@ -73,7 +73,7 @@ func scanner(paths ...string) *jsonScanner {
 	for _, p := range paths {
 		s.use(p)
 	}
-	return &jsonScanner{slots: s, prefixes: prefixes(s), fields: newFields(len(s))}
+	return &jsonScanner{wanted: wants(s), fields: newFields(len(s))}
 }
 
 func TestJSONDepthIsBounded(t *testing.T) {

@@ -53,14 +53,22 @@ type extractor struct {
 	fields *fields
 	json   jsonScanner
 	syslog *syslogParser
-	text   []byte // decoding buffer
+	text   []byte       // decoding buffer
+	attrs  []event.Attr // of the line at hand
+
+	texts texts // memory of what events refer to
+	lists attrs
+
+	word  string // the last one that was to be a severity, and what it means
+	meant event.Severity
+	means bool
 
 	template string // of the line at hand, or empty
 }
 
 func newExtractor(m *mapper, counts *metrics, wall func() time.Time) *extractor {
 	x := &extractor{mapper: m, counts: counts, fields: newFields(len(m.slots))}
-	x.json = jsonScanner{slots: m.slots, prefixes: m.jsonPrefixes, fields: x.fields}
+	x.json = jsonScanner{wanted: m.paths, fields: x.fields}
 	if m.format == FormatSyslog {
 		x.syslog = newSyslogParser(m.stamps.zone, wall)
 	}
@@ -81,7 +89,7 @@ type parsed struct {
 
 // event makes the line's event, without its stamp, and names the producer
 // whose clock its SourceTime is of.
-func (x *extractor) event(l *line) (e event.Event, producer string) {
+func (x *extractor) event(e *event.Event, l *line) (producer string) {
 	x.fields.reset()
 	x.template = ""
 	text := x.decode(l.bytes)
@@ -93,16 +101,16 @@ func (x *extractor) event(l *line) (e event.Event, producer string) {
 	x.fields.put(x.source, x.name)
 	x.fields.put(x.file, l.file)
 
-	e = event.Event{
+	*e = event.Event{
 		Kind: event.Log, Source: x.name, Value: 1, Criticality: defaultCriticality,
-		Severity: p.severity, SourceTime: p.time, Attrs: p.attrs,
+		Severity: p.severity, SourceTime: p.time,
 	}
 	set, criticality := x.apply(&p)
-	x.identify(&e, &p, set)
-	x.qualify(&e, set)
-	e.Criticality = x.criticality(&e, p.body, criticality)
-	x.attributes(&e, &p, l, set)
-	return e, p.producer
+	x.identify(e, &p, set)
+	x.qualify(e, set)
+	e.Criticality = x.criticality(e, p.body, criticality)
+	x.attributes(e, &p, l, set)
+	return p.producer
 }
 
 // decode makes text of the bytes; what is no text becomes U+FFFD and is
@@ -112,14 +120,14 @@ func (x *extractor) decode(b []byte) string {
 		var unmapped int
 		x.text, unmapped = x.page.AppendUTF8(x.text[:0], b)
 		x.counts.count(faultEncoding, int64(unmapped))
-		return string(x.text)
+		return x.texts.of(x.text)
 	}
-	text := string(b)
-	if valid := strings.ToValidUTF8(text, "\uFFFD"); valid != text {
-		x.counts.count(faultEncoding, 1)
-		return valid
+	text := x.texts.of(b)
+	if utf8.ValidString(text) {
+		return text
 	}
-	return text
+	x.counts.count(faultEncoding, 1)
+	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
 func (x *extractor) parse(text string, l *line) parsed {
@@ -222,7 +230,7 @@ func (x *extractor) qualify(e *event.Event, set *target) {
 		}
 	}
 	if text, ok := x.first(set, func(t *target) *template { return t.severity }); ok {
-		s, ok := parseSeverity(text)
+		s, ok := x.severity(text)
 		if fault(ok); ok {
 			e.Severity = s
 		}
@@ -242,6 +250,15 @@ func (x *extractor) qualify(e *event.Event, set *target) {
 	if text, ok := x.parent.expand(x.fields, ""); ok {
 		fault(identifier(e.ParentID[:], text))
 	}
+}
+
+// severity is [parseSeverity], whose word is mostly the one of the line before.
+func (x *extractor) severity(text string) (event.Severity, bool) {
+	if text != x.word {
+		x.word = text
+		x.meant, x.means = parseSeverity(text)
+	}
+	return x.meant, x.means
 }
 
 // identifier reads a trace or span id of exactly the length of dst.
@@ -273,10 +290,9 @@ func (x *extractor) criticality(e *event.Event, body string, fixed *int) uint8 {
 // attributes adds what was asked for, the text or the original bytes, and
 // what must be known about them; sorted, unique and within the limits.
 func (x *extractor) attributes(e *event.Event, p *parsed, l *line, set *target) {
-	add := func(key, value string) { e.Attrs = append(e.Attrs, event.Attr{Key: key, Value: value}) }
+	x.attrs = x.attrs[:0]
+	add := func(key, value string) { x.attrs = append(x.attrs, event.Attr{Key: key, Value: value}) }
 	// Where a key comes twice the first stays: rule, spec, own, format.
-	format := e.Attrs
-	e.Attrs = make([]event.Attr, 0, len(format)+len(x.own.attributes)+4)
 	for _, t := range []*target{set, &x.own} {
 		if t == nil {
 			continue
@@ -309,11 +325,11 @@ func (x *extractor) attributes(e *event.Event, p *parsed, l *line, set *target) 
 		add(AttrFilePath, clip(l.file, event.MaxString))
 	}
 	// The format's own attributes come last, so they are what the limit cuts.
-	room := min(len(format), event.MaxAttrs-len(e.Attrs))
-	x.counts.count(faultAttributes, int64(p.truncated+len(format)-room))
-	e.Attrs = append(e.Attrs, format[:room]...)
-	slices.SortStableFunc(e.Attrs, func(a, b event.Attr) int { return strings.Compare(a.Key, b.Key) })
-	e.Attrs = slices.CompactFunc(e.Attrs, func(a, b event.Attr) bool { return a.Key == b.Key })
+	room := min(len(p.attrs), event.MaxAttrs-len(x.attrs))
+	x.counts.count(faultAttributes, int64(p.truncated+len(p.attrs)-room))
+	x.attrs = append(x.attrs, p.attrs[:room]...)
+	slices.SortStableFunc(x.attrs, func(a, b event.Attr) int { return strings.Compare(a.Key, b.Key) })
+	e.Attrs = x.lists.of(slices.CompactFunc(x.attrs, func(a, b event.Attr) bool { return a.Key == b.Key }))
 	x.fit(e)
 }
 

@@ -29,7 +29,8 @@ func extracts(t *testing.T, s Spec, text string) event.Event {
 		t.Fatal(err)
 	}
 	wall := func() time.Time { return time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC) }
-	e, _ := newExtractor(m, counts, wall).event(&line{bytes: []byte(text), remote: "192.0.2.1"})
+	var e event.Event
+	newExtractor(m, counts, wall).event(&e, &line{bytes: []byte(text), remote: "192.0.2.1"})
 	if err := e.Validate(); err != nil {
 		t.Fatalf("event of %q: %v", text, err)
 	}

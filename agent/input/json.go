@@ -1,6 +1,8 @@
 package input
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -16,13 +18,46 @@ const maxDepth = 32
 // absent. Nothing is allocated for what nothing refers to. Where a name comes
 // twice the last one holds.
 type jsonScanner struct {
-	slots    slots
-	prefixes map[string]bool
-	fields   *fields
+	wanted []want
+	fields *fields
 
 	s    string
 	at   int
 	path []byte
+}
+
+// want is what is wanted of a path.
+type want struct {
+	path   string
+	slot   int  // of its value, or -1
+	inside bool // values below it are wanted
+}
+
+// wants are the paths that lead to the fields in use. They are few, and mostly
+// of different lengths: going through them finds one sooner than hashing does.
+func wants(s slots) []want {
+	paths := map[string]want{}
+	for name := range s {
+		paths[name] = want{path: name, slot: s.find(name)}
+	}
+	for name := range s {
+		for i := range len(name) {
+			if name[i] == '.' {
+				paths[name[:i]] = want{path: name[:i], slot: s.find(name[:i]), inside: true}
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(paths), func(a, b want) int { return strings.Compare(a.path, b.path) })
+}
+
+// want looks up what is wanted of the path at hand.
+func (j *jsonScanner) want() (slot int, inside bool) {
+	for i := range j.wanted {
+		if w := &j.wanted[i]; w.path == string(j.path) {
+			return w.slot, w.inside
+		}
+	}
+	return -1, false
 }
 
 // scan reports whether the line is one JSON object.
@@ -53,10 +88,7 @@ func (j *jsonScanner) space() {
 func (j *jsonScanner) value(depth int, wanted bool) bool {
 	slot := -1
 	if wanted && len(j.path) > 0 {
-		if n, ok := j.slots[string(j.path)]; ok {
-			slot = n
-		}
-		wanted = j.prefixes[string(j.path)]
+		slot, wanted = j.want()
 	}
 	start := j.at
 	switch c := j.peek(); {
@@ -159,45 +191,52 @@ func (j *jsonScanner) text() (raw string, escaped, ok bool) {
 	if j.peek() != '"' {
 		return "", false, false
 	}
-	j.at++
-	start := j.at
-	for j.at < len(j.s) {
-		switch c := j.s[j.at]; {
-		case c == '"':
-			j.at++
-			return j.s[start : j.at-1], escaped, true
-		case c < ' ':
-			return "", false, false
-		case c == '\\':
-			escaped = true
-			if !j.escape() {
-				return "", false, false
-			}
-		default:
-			j.at++
+	s := j.s[j.at+1:]
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if literal[c] {
+			continue
 		}
+		if c == '"' {
+			j.at += i + 2
+			return s[:i], escaped, true
+		}
+		n := escape(s[i:])
+		if n == 0 {
+			break // or a control character, which must be escaped
+		}
+		escaped = true
+		i += n - 1
 	}
 	return "", false, false
 }
 
-// escape passes over one escape sequence.
-func (j *jsonScanner) escape() bool {
-	rest := j.s[j.at:]
-	if len(rest) < 2 {
-		return false
+// literal are the bytes that stand for themselves in a string.
+var literal = func() (of [256]bool) {
+	for c := range of {
+		of[c] = c >= ' ' && c != '"' && c != '\\'
 	}
-	if rest[1] != 'u' {
-		j.at += 2
-		return strings.IndexByte(`"\/bfnrt`, rest[1]) >= 0
+	return of
+}()
+
+// escape is the length of the escape sequence that s begins with, or 0 if it
+// begins with none.
+func escape(s string) int {
+	switch {
+	case len(s) < 2 || s[0] != '\\':
+		return 0
+	case s[1] != 'u':
+		if strings.IndexByte(`"\/bfnrt`, s[1]) < 0 {
+			return 0
+		}
+		return 2
+	case len(s) < 6:
+		return 0
 	}
-	if len(rest) < 6 {
-		return false
+	if _, err := strconv.ParseUint(s[2:6], 16, 16); err != nil {
+		return 0
 	}
-	if _, err := strconv.ParseUint(rest[2:6], 16, 16); err != nil {
-		return false
-	}
-	j.at += 6
-	return true
+	return 6
 }
 
 // number passes over a number of RFC 8259, section 6.
@@ -228,11 +267,12 @@ func (j *jsonScanner) number() bool {
 }
 
 func (j *jsonScanner) digits() bool {
-	start := j.at
-	for c := j.peek(); c >= '0' && c <= '9'; c = j.peek() {
-		j.at++
+	s, n := j.s[j.at:], 0
+	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
+		n++
 	}
-	return j.at > start
+	j.at += n
+	return n > 0
 }
 
 // unescape resolves the escapes of a string that text accepted. Half a

@@ -36,8 +36,8 @@ type mapper struct {
 	templates *Templates // nil without template; the only thing here that changes
 	mined     int        // slot of the text whose template is looked for
 
-	jsonPrefixes map[string]bool // paths that lead to a field in use
-	body         int             // slots of the fields that every format has, or -1
+	paths        []want // of JSON that lead to a field in use
+	body         int    // slots of the fields that every format has, or -1
 	source, file int
 }
 
@@ -134,25 +134,11 @@ func compile(s *Spec) (*mapper, error) {
 		m.rules[i].match = c.groups(fmt.Sprintf("match[%d].pattern", i), s.Match[i].Pattern)
 	}
 	m.body, m.source, m.file = m.slots.find("body"), m.slots.find("source"), m.slots.find("file")
-	m.jsonPrefixes = prefixes(m.slots)
+	m.paths = wants(m.slots)
 	if len(c.list) > 0 {
 		return nil, errors.Join(c.list...)
 	}
 	return m, nil
-}
-
-// prefixes are all the leading parts of the dotted names, without the names
-// themselves.
-func prefixes(s slots) map[string]bool {
-	found := map[string]bool{}
-	for name := range s {
-		for i := range len(name) {
-			if name[i] == '.' {
-				found[name[:i]] = true
-			}
-		}
-	}
-	return found
 }
 
 // compiler collects slots and faults.

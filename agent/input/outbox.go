@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"pando/event"
@@ -12,9 +13,11 @@ import (
 
 const (
 	// maxPutItems and maxPutBytes bound what one Put carries: enough to share
-	// the cost of a WAL group, little enough to hold in memory twice.
-	maxPutItems = 512
-	maxPutBytes = 256 << 10
+	// the cost of a WAL group, little enough to hold in memory twice. Each
+	// connection of a listener holds as much, hence less than a tail.
+	maxPutItems  = 512
+	tailPutItems = 2048
+	maxPutBytes  = 256 << 10
 
 	// backlogAfter is how long a line may have waited unread until it counts
 	// as read far behind.
@@ -37,6 +40,7 @@ type outbox struct {
 	sink   Sink
 	stamps *stamper
 	counts *metrics
+	most   int // items of one Put
 
 	items   []Item
 	arrived []arrival // beside items
@@ -48,13 +52,23 @@ type arrival struct {
 	producer string
 }
 
-func (o *outbox) add(item Item, size int, s seen, producer string) {
-	o.items = append(o.items, item)
+// next is the item to fill next, empty; add takes it in.
+func (o *outbox) next() *Item {
+	if len(o.items) == cap(o.items) {
+		o.items = slices.Grow(o.items, max(1, len(o.items)))
+	}
+	it := &o.items[:len(o.items)+1][len(o.items)]
+	*it = Item{}
+	return it
+}
+
+func (o *outbox) add(size int, s seen, producer string) {
+	o.items = o.items[:len(o.items)+1]
 	o.arrived = append(o.arrived, arrival{s, producer})
 	o.bytes += size
 }
 
-func (o *outbox) full() bool { return len(o.items) >= maxPutItems || o.bytes >= maxPutBytes }
+func (o *outbox) full() bool { return len(o.items) >= o.most || o.bytes >= maxPutBytes }
 
 // flush stamps the items with now and puts them.
 func (o *outbox) flush(ctx context.Context) error {

@@ -65,11 +65,13 @@ func (t *tail) accept(ctx context.Context, f *file, text []byte, cut, size int64
 	if f.durable(event.Critical) && f.durable(event.Bulk) {
 		return nil
 	}
-	e, producer := t.x.event(&line{bytes: text, cut: cut, file: f.path, attr: t.pattern})
-	if f.durable(e.Lane()) {
+	it := t.out.next()
+	producer := t.x.event(&it.Event, &line{bytes: text, cut: cut, file: f.path, attr: t.pattern})
+	if f.durable(it.Event.Lane()) {
 		return nil
 	}
-	t.out.add(Item{Event: e, Position: f.position(), Retires: t.retire}, int(size), s, producer)
+	it.Position, it.Retires = f.position(), t.retire
+	t.out.add(int(size), s, producer)
 	t.retire = nil
 	if !t.out.full() {
 		return nil

@@ -82,7 +82,7 @@ func newTail(o Options, rules *mapper, counts *metrics) (*tail, error) {
 	t := &tail{
 		spec: o.Spec, rules: rules, counts: counts, clock: o.Clock, log: o.Logger,
 		x:       newExtractor(rules, counts, o.Wall),
-		out:     &outbox{sink: o.Sink, stamps: newStamper(o.Clock, o.Wall, counts), counts: counts},
+		out:     &outbox{sink: o.Sink, stamps: newStamper(o.Clock, o.Wall, counts), counts: counts, most: tailPutItems},
 		pattern: strings.ContainsAny(o.Spec.Path, `*?[\`),
 		rotated: rotatedName(),
 		chunk:   make([]byte, chunkBytes),

@@ -226,14 +226,14 @@ func TestTailWhileWriting(t *testing.T) {
 
 func TestTailStopsReadingWhilePutBlocks(t *testing.T) {
 	h := newTailing(t)
-	for range 4 * maxPutItems {
+	for range 4 * tailPutItems {
 		h.writes(h.path, "line\n")
 	}
 	sink := &memory{gate: make(chan struct{})}
 	src := running(t, Options{Spec: h.spec(), Sink: sink})
 	sink.gate <- struct{}{}
-	until(t, "the first group", func() bool { return src.Status().Lines == maxPutItems })
-	if n := len(sink.taken()); n != maxPutItems {
+	until(t, "the first group", func() bool { return src.Status().Lines == tailPutItems })
+	if n := len(sink.taken()); n != tailPutItems {
 		t.Fatalf("%d items behind a closed gate", n)
 	}
 	if src.Status().CaughtUp {
@@ -241,7 +241,7 @@ func TestTailStopsReadingWhilePutBlocks(t *testing.T) {
 	}
 	close(sink.gate)
 	until(t, "the rest", func() bool { return src.Status().CaughtUp })
-	if n := len(sink.taken()); n != 4*maxPutItems {
+	if n := len(sink.taken()); n != 4*tailPutItems {
 		t.Fatalf("%d items", n)
 	}
 }
