@@ -39,10 +39,8 @@ type Columns struct {
 	// Memory that is used again from batch to batch.
 	unpacked []byte // columns that were compressed
 	numbers  []uint64
-	indices  []uint32                  // of a column of attributes
-	texts    [stringColumns][]string   // by column
-	dicts    [stringColumns]dictionary // find repetitions in texts
-	known    [stringColumns]known
+	indices  []uint32                // of a column of attributes
+	texts    [stringColumns][]string // by column
 }
 
 // Name is a name that is compared and hashed as one word, however long it is.

@@ -4,16 +4,27 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"unicode/utf8"
 	"unique"
 
 	"pando/internal/pack"
 )
 
+// recall is what decoding strings needs for a while, and what it remembers from
+// batch to batch. Few are in use at a time, whatever the number of Columns: so they
+// stay in the caches of the processors that decode.
+type recall struct {
+	dicts [stringColumns]dictionary // find repetitions
+	known [stringColumns]known
+}
+
+var recalls = sync.Pool{New: func() any { return new(recall) }}
+
 // readStrings reads a column of n strings of at most limit bytes each, into the
 // memory of index: the dictionary, "" first, and each entry's place in it; no
 // places if all entries are empty.
-func (c *Columns) readStrings(r *pack.Reader, column int, index []uint32, n, limit int) Names {
+func (c *Columns) readStrings(r *pack.Reader, dict *dictionary, column int, index []uint32, n, limit int) Names {
 	field := stringFields[column]
 	lengths := r.Bin(field, MaxBatchBytes)
 	text := string(r.Bin(field, MaxBatchBytes))
@@ -21,7 +32,7 @@ func (c *Columns) readStrings(r *pack.Reader, column int, index []uint32, n, lim
 	if r.Err() != nil {
 		return Names{Index: index[:0]}
 	}
-	texts, err := splitTexts(c.texts[column], &c.dicts[column], field, lengths, text, limit)
+	texts, err := splitTexts(c.texts[column], dict, field, lengths, text, limit)
 	if err != nil {
 		r.Fail(field, err)
 		return Names{Index: index[:0]}
@@ -115,10 +126,12 @@ func unpack(indices []uint32, packed []byte, size int) bool {
 // one string in the whole process, which is found equal without a look at it,
 // and does not hold on to the batch that it came in first.
 func (c *Columns) readNames(r *pack.Reader) {
+	x := recalls.Get().(*recall)
+	defer recalls.Put(x)
 	for column, names := range [...]*Names{sourceStrings: &c.Source, entityStrings: &c.Entity, signalStrings: &c.Signal, peerStrings: &c.Peer} {
 		list := names.Names
-		*names = c.readStrings(r, column, names.Index, c.Count, MaxName)
-		names.Names = c.known[column].names(list[:0], names.Texts, c.dicts[column].hashes)
+		*names = c.readStrings(r, &x.dicts[column], column, names.Index, c.Count, MaxName)
+		names.Names = x.known[column].names(list[:0], names.Texts, x.dicts[column].hashes)
 	}
 }
 
@@ -182,11 +195,13 @@ func (c *Columns) readAttrs(r *pack.Reader) {
 		return
 	}
 	c.attrs = sized(c.attrs, total)
-	keys := c.readStrings(r, keyStrings, c.indices, total, MaxName)
+	x := recalls.Get().(*recall)
+	defer recalls.Put(x)
+	keys := c.readStrings(r, &x.dicts[keyStrings], keyStrings, c.indices, total, MaxName)
 	for i := range c.attrs {
 		c.attrs[i].Key = keys.At(i)
 	}
-	values := c.readStrings(r, valueStrings, keys.Index, total, MaxString)
+	values := c.readStrings(r, &x.dicts[valueStrings], valueStrings, keys.Index, total, MaxString)
 	for i := range c.attrs {
 		c.attrs[i].Value = values.At(i)
 	}

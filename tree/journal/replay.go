@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"pando/internal/pack"
 	"pando/wal"
@@ -48,46 +49,70 @@ func (s *stepper) start(c wal.Checkpoint) error {
 }
 
 // maxAhead bounds the records that are read and prepared before their turn;
-// each may hold a batch, decoded. A few for each processor keep them busy, and
-// more would only displace each other in its caches.
-const (
-	maxAhead  = 16
-	aheadEach = 2
-)
+// each may hold a batch, decoded.
+const maxAhead = 16
 
 // ahead is a record that waits for its turn.
 type ahead struct {
 	seq      wal.Seq
 	kind     uint8
 	body     []byte
-	err      error // of the log: it ends here
+	err      error       // of the log: it ends here
+	taken    atomic.Bool // somebody prepares it
 	prepared any
 	ready    chan struct{} // closed once prepared
+}
+
+// prepare prepares the record, unless somebody else does.
+func (a *ahead) prepare(p Preparer) {
+	if a.taken.CompareAndSwap(false, true) {
+		a.prepared = p.Prepare(a.kind, a.body)
+		close(a.ready)
+	}
+}
+
+// await returns once the record is prepared, and rather prepares it, or those
+// behind it, than waits.
+func (a *ahead) await(p Preparer, work <-chan *ahead) {
+	a.prepare(p)
+	for {
+		select {
+		case <-a.ready:
+			return
+		case b, more := <-work:
+			if !more {
+				<-a.ready
+				return
+			}
+			b.prepare(p)
+		}
+	}
 }
 
 // run steps to the end of the log.
 func (s *stepper) run(r *wal.Reader) error {
 	stop := make(chan struct{})
-	processors := runtime.GOMAXPROCS(0)
-	n := min(aheadEach*processors, maxAhead)
-	queue, work := make(chan *ahead, n), make(chan *ahead, n)
+	queue := make(chan *ahead, maxAhead)
+	var work chan *ahead // nil if nothing is to be prepared
+	p, prepares := s.core.(Preparer)
+	if prepares {
+		work = make(chan *ahead, maxAhead)
+	}
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
 	defer close(stop)
 	helpers.Go(func() { readAhead(r, queue, work, stop) })
-	p, prepares := s.core.(Preparer)
-	for range processors {
+	for i := 1; prepares && i < runtime.GOMAXPROCS(0); i++ {
 		helpers.Go(func() {
 			for a := range work {
-				if prepares {
-					a.prepared = p.Prepare(a.kind, a.body)
-				}
-				close(a.ready)
+				a.prepare(p)
 			}
 		})
 	}
 	for a := range queue {
-		<-a.ready
+		if prepares {
+			a.await(p, work)
+		}
 		if a.err != nil {
 			return a.err
 		}
@@ -103,8 +128,10 @@ func (s *stepper) run(r *wal.Reader) error {
 // readAhead reads to the end of the log, and hands each record to the queue and,
 // if it is the core's, to those who prepare it.
 func readAhead(r *wal.Reader, queue, work chan<- *ahead, stop <-chan struct{}) {
-	defer close(work)
 	defer close(queue)
+	if work != nil {
+		defer close(work)
+	}
 	for {
 		seq, b, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -120,12 +147,12 @@ func readAhead(r *wal.Reader, queue, work chan<- *ahead, stop <-chan struct{}) {
 			a.kind, a.body = b[0], bytes.Clone(b[1:])
 		}
 		if a.err != nil || a.kind > MaxKind {
+			a.taken.Store(true)
 			close(a.ready)
-		} else {
+		} else if work != nil {
 			select {
 			case work <- a:
-			case <-stop:
-				return
+			default: // those who prepare have enough to do
 			}
 		}
 		select {
