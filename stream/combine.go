@@ -108,10 +108,11 @@ func (c *Combined) number(by *Numbering, give bool) {
 		return
 	}
 	all := false
+	c.by, c.numbers = nil, 0
 	if c.Numbers, all = by.number(c.names, c.Numbers[:0], give); !all {
 		return
 	}
-	c.by, c.numbers = by, 0
+	c.by = by
 	for _, n := range c.Numbers {
 		c.numbers = max(c.numbers, int(n)+1)
 	}

@@ -44,7 +44,7 @@ func TestNumbersChangeNoRow(t *testing.T) {
 func TestLookUpGivesNoNumbers(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 8))
 	events, points := traffic(r, 50)
-	var few, all Combined
+	var few, all, again Combined
 	few.Combine(columnsOf(events[:10]), points[:10])
 	all.Combine(columnsOf(events), points)
 	numbering := NewNumbering()
@@ -54,10 +54,12 @@ func TestLookUpGivesNoNumbers(t *testing.T) {
 		t.Fatalf("%d numbers after %d, of %d lines", numbering.Len(), n, len(all.Lines))
 	}
 	all.Number(numbering)
-	var again Combined
 	again.Combine(columnsOf(events), points)
 	if again.LookUp(numbering); again.by != numbering || len(again.Numbers) != len(again.Lines) {
 		t.Errorf("%d of %d lines were found", len(again.Numbers), len(again.Lines))
+	}
+	if again.LookUp(NewNumbering()); again.by != nil {
+		t.Error("numbers of another numbering were kept")
 	}
 }
 
