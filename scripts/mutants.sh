@@ -49,7 +49,7 @@ END
 modelled() {
     cat <<'END'
 word-without-quorum	./root/consensus	TestCutOffLeaderServesNothing	root/consensus/read.go	s|n.await(r.VerifyLeader()); err != nil|error(nil); err != nil|; s|r.CurrentTerm() != term {|r.CurrentTerm() != term \&\& false {|
-read-of-half-an-entry	./root	TestReadWaitsForTheWholeEntry	root/fsm.go	s|if f.whole >= index {|if f.state.index >= index {|
+read-of-half-an-entry	./root	TestReadWaitsForTheWholeEntry	root/fsm.go	s|if f.full >= index {|if f.state.index >= index {|
 output-before-fsync	./tree/journal	TestNothingIsSaidBeforeTheSync	tree/journal/journal.go	s|synced := j.log.Synced()|synced := j.log.Last()|
 END
 }
