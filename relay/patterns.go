@@ -57,7 +57,7 @@ func (x *interest) begin(e *cep.Engine, a *stream.Arrival) {
 	x.entities, byEntity = named(x.entities[:0], entity, a.Entity.Texts)
 	x.everything, x.some = everything, everything || bySignal || byEntity
 	if x.some {
-		x.wanted = append(x.wanted[:0], make([]uint16, len(a.Sums.Lines))...)
+		x.wanted = append(x.wanted[:0], make([]uint16, a.Sums.Len())...)
 	}
 }
 
@@ -81,7 +81,7 @@ func (x *interest) wants(e *cep.Engine, a *stream.Arrival, i int) bool {
 	n, asked := a.Sums.LineOf[i], uint16(1)<<a.Kind[i]
 	if x.wanted[n]&asked == 0 {
 		x.wanted[n] |= asked
-		if ln := &a.Sums.Lines[n]; e.Wants(a.Kind[i], ln.Entity, ln.Signal) {
+		if ln := a.Sums.Line(int(n)); e.Wants(a.Kind[i], ln.Entity, ln.Signal) {
 			x.wanted[n] |= asked << kindBits
 		}
 	}

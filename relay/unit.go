@@ -213,7 +213,10 @@ func (u *unit) room() bool {
 }
 
 func (u *unit) add(s custody.Span, a *stream.Arrival) {
-	again := map[string]bool{} // sources that the agent reads again under the new WAL id
+	var again map[string]bool // sources that the agent reads again under the new WAL id
+	if u.intake.Closed {
+		again = make(map[string]bool, len(a.Positions))
+	}
 	for _, p := range a.Positions {
 		at := place{p.Source, p.File}
 		old, known := u.positions[at]
@@ -227,13 +230,16 @@ func (u *unit) add(s custody.Span, a *stream.Arrival) {
 			again[p.SourceName()] = p.Replayable
 		}
 	}
-	skip := func(source string) bool { return again[source] }
+	var skip func(source string) bool
+	if len(again) > 0 {
+		skip = func(source string) bool { return again[source] }
+	}
 	u.fold.Add(&a.Sums, skip)
 	var e event.Event
 	for _, i := range a.Sums.Rest {
 		a.Event(int(i), &e)
 		switch {
-		case skip(e.Source):
+		case skip != nil && skip(e.Source):
 		case e.Kind == event.Loss:
 			u.fold.Lose(&e, a.Interval(int(i)))
 		default:

@@ -11,16 +11,15 @@ import (
 type Line struct{ Source, Entity, Signal, Peer string }
 
 // Series is what the line is counted for.
-func (l *Line) Series() Series { return Series{l.Entity, l.Signal} }
+func (l Line) Series() Series { return Series{l.Entity, l.Signal} }
 
 // Combined is what one batch adds up to before it is folded, as the combiner
 // of MapReduce (Dean and Ghemawat, OSDI 2004): one part for each line and run
 // of panes, however many events it is of. It is a function of the batch and of
 // its place in root time, so any goroutine may work it out ahead of the one
 // that folds. The zero value is ready for [Combined.Combine], which reuses its
-// memory; strings last. Not safe for concurrent use.
+// memory; strings last. Safe for concurrent use by those who only read.
 type Combined struct {
-	Lines  []Line
 	LineOf []uint32 // the line of each event
 	// Numbers are those of the lines among all of their unit; see [Numbering].
 	Numbers []uint32
@@ -30,16 +29,18 @@ type Combined struct {
 	// Latest and Earliest are the ends of the times of the observations.
 	Earliest, Latest int64
 
-	names   []lineNames // of each line
-	by      *Numbering  // whose Numbers these are; nil for none
-	numbers int         // above each of them
+	batch   *event.Columns
+	lines   []lineKey  // by their places
+	by      *Numbering // whose Numbers these are; nil for none
+	numbers int        // above each of them
 
 	parts   []Part
 	partsTo []uint32 // where each line's end
 
 	// order has the observations by their line, and within it in their order;
-	// each line's begin where starts says.
+	// each line's begin where starts says. Values are theirs, in that order.
 	order, starts, next []uint32
+	values              []float64
 
 	// Lines by the numbers that their strings have in the batch, from 1; 0 for
 	// none: in a grid where that is small, else in a map.
@@ -51,6 +52,7 @@ type Combined struct {
 type Part struct {
 	Pane     Pane
 	Events   []uint32       // by their number in the batch
+	Values   []float64      // of the events
 	Earliest int64          // of their times
 	Latest   int64          // likewise
 	Severity event.Severity // the highest
@@ -71,30 +73,40 @@ const gridPerEvent = 32
 // Combine adds the events of a batch up. Points are their best single times in
 // root time. The lines have no numbers yet.
 func (c *Combined) Combine(b *event.Columns, points []int64) {
-	c.reset(b.Count)
+	c.reset(b)
 	c.line(b)
-	c.group(b.Kind)
-	for n := range c.Lines {
-		c.split(b, points, c.order[c.starts[n]:c.starts[n+1]])
+	c.group(b)
+	for n := range c.lines {
+		from, to := c.starts[n], c.starts[n+1]
+		c.split(b, points, c.order[from:to], c.values[from:to])
 		c.partsTo = append(c.partsTo, uint32(len(c.parts)))
 	}
 }
 
-func (c *Combined) reset(events int) {
-	c.Lines, c.names, c.Rest = c.Lines[:0], c.names[:0], c.Rest[:0]
+func (c *Combined) reset(b *event.Columns) {
+	c.batch, c.lines, c.Rest = b, c.lines[:0], c.Rest[:0]
 	c.parts, c.partsTo = c.parts[:0], c.partsTo[:0]
 	c.Numbers, c.by, c.numbers = c.Numbers[:0], nil, 0
 	c.Earliest, c.Latest = math.MaxInt64, math.MinInt64
-	if cap(c.LineOf) < events {
-		c.LineOf, c.order = make([]uint32, events), make([]uint32, events)
+	if events := b.Count; cap(c.LineOf) < events {
+		c.LineOf, c.order, c.values = make([]uint32, events), make([]uint32, events), make([]float64, events)
 	}
-	c.LineOf = c.LineOf[:events]
+	c.LineOf, c.order, c.values = c.LineOf[:b.Count], c.order[:b.Count], c.values[:b.Count]
+}
+
+// Len is how many lines there are.
+func (c *Combined) Len() int { return len(c.lines) }
+
+// Line is the line at a place, from 0.
+func (c *Combined) Line(place int) Line {
+	b, l := c.batch, &c.lines[place]
+	return Line{b.Source.Texts[l.source], b.Entity.Texts[l.entity], b.Signal.Texts[l.signal], b.Peer.Texts[l.peer]}
 }
 
 // size is about how many bytes it takes.
 func (c *Combined) size() int {
-	const line, part, event = 100, 120, 20 // with their numbers; a place in each list
-	return len(c.Lines)*line + len(c.parts)*part + len(c.LineOf)*event + len(c.grid)*4
+	const line, part, event = 24, 152, 28 // with their numbers; a place in each list
+	return len(c.lines)*line + len(c.parts)*part + len(c.LineOf)*event + len(c.grid)*4
 }
 
 // Number gives the lines their numbers.
@@ -109,7 +121,7 @@ func (c *Combined) number(by *Numbering, give bool) {
 	}
 	all := false
 	c.by, c.numbers = nil, 0
-	if c.Numbers, all = by.number(c.names, c.Numbers[:0], give); !all {
+	if c.Numbers, all = by.number(c, c.Numbers[:0], give); !all {
 		return
 	}
 	c.by = by
@@ -118,7 +130,7 @@ func (c *Combined) number(by *Numbering, give bool) {
 	}
 }
 
-// Parts are those of a line, by its place in Lines.
+// Parts are those of the line at a place.
 func (c *Combined) Parts(line int) []Part {
 	from := uint32(0)
 	if line > 0 {
@@ -181,58 +193,57 @@ func (c *Combined) lineSparse(b *event.Columns) {
 
 // newLine takes in the line of event i and returns its number, from 1.
 func (c *Combined) newLine(b *event.Columns, i int) uint32 {
-	source, entity, signal, peer := b.Source.Number(i), b.Entity.Number(i), b.Signal.Number(i), b.Peer.Number(i)
-	c.Lines = append(c.Lines, Line{b.Source.Texts[source], b.Entity.Texts[entity], b.Signal.Texts[signal], b.Peer.Texts[peer]})
-	c.names = append(c.names, lineNames{b.Source.Names[source], b.Entity.Names[entity], b.Signal.Names[signal], b.Peer.Names[peer]})
-	return uint32(len(c.Lines))
+	c.lines = append(c.lines, lineKey{b.Source.Number(i), b.Entity.Number(i), b.Signal.Number(i), b.Peer.Number(i)})
+	return uint32(len(c.lines))
 }
 
 // group puts the observations in the order of their lines, by counting, and the
 // others into Rest.
-func (c *Combined) group(kinds []event.Kind) {
-	c.starts = append(c.starts[:0], make([]uint32, len(c.Lines)+1)...)
+func (c *Combined) group(b *event.Columns) {
+	c.starts = append(c.starts[:0], make([]uint32, len(c.lines)+1)...)
 	for i, n := range c.LineOf {
-		if kind := kinds[i]; kind == event.Heartbeat || kind == event.Loss {
+		if kind := b.Kind[i]; kind == event.Heartbeat || kind == event.Loss {
 			c.Rest = append(c.Rest, uint32(i))
 			continue
 		}
 		c.starts[n+1]++
 	}
-	for n := range c.Lines {
+	for n := range c.lines {
 		c.starts[n+1] += c.starts[n]
 	}
 	c.next = append(c.next[:0], c.starts...)
-	order, rest := c.order[:len(c.LineOf)], c.Rest
+	rest := c.Rest
 	for i, n := range c.LineOf {
 		if len(rest) > 0 && rest[0] == uint32(i) {
 			rest = rest[1:]
 			continue
 		}
-		order[c.next[n]] = uint32(i)
-		c.next[n]++
+		at := c.next[n]
+		c.order[at], c.values[at] = uint32(i), b.Value[i]
+		c.next[n] = at + 1
 	}
 }
 
 // split makes parts of the events of one line: a batch goes on in time, and if
 // it does not, there are two of one pane, which whoever counts them adds up.
-func (c *Combined) split(b *event.Columns, points []int64, events []uint32) {
+func (c *Combined) split(b *event.Columns, points []int64, events []uint32, values []float64) {
 	for len(events) > 0 {
 		c.parts = append(c.parts, Part{})
 		p := &c.parts[len(c.parts)-1]
-		n := p.take(b, points, events)
+		n := p.take(b, points, events, values)
 		c.Earliest, c.Latest = min(c.Earliest, p.Earliest), max(c.Latest, p.Latest)
-		events = events[n:]
+		events, values = events[n:], values[n:]
 	}
 }
 
 // take makes p the part that the first of the events are of, and returns how many
 // these are: one at least.
-func (p *Part) take(b *event.Columns, points []int64, events []uint32) int {
+func (p *Part) take(b *event.Columns, points []int64, events []uint32, values []float64) int {
 	p.Pane = PaneOf(points[events[0]])
 	begins, ends := p.Pane.Start(), (p.Pane + 1).Start() // at the ends of time they are the last there are
 	earliest, latest := int64(math.MaxInt64), int64(math.MinInt64)
 	least, most, sum := math.Inf(1), math.Inf(-1), exact.Sum{}
-	severities, flags, values := b.Severity, b.Flags, b.Value
+	severities, flags := b.Severity, b.Flags
 	n := len(events)
 	for k, i := range events {
 		point := points[i]
@@ -250,7 +261,7 @@ func (p *Part) take(b *event.Columns, points []int64, events []uint32) int {
 		if flags[i]&event.Backlog != 0 {
 			p.Backlog++
 		}
-		value := values[i]
+		value := values[k]
 		v, ok := exact.FromFloat(value)
 		if !ok {
 			p.Unsummed++
@@ -266,14 +277,13 @@ func (p *Part) take(b *event.Columns, points []int64, events []uint32) int {
 		}
 	}
 	p.Earliest, p.Latest, p.Sum, p.Min, p.Max = earliest, latest, sum, least, most
-	p.Events = events[:n]
+	p.Events, p.Values = events[:n], values[:n]
 	return n
 }
 
-// One makes p a part of the first of these events alone, at another time than its
-// own.
-func (p *Part) One(a *Arrival, events []uint32, at int64) {
+// One makes p a part of event k of another alone, at another time than its own.
+func (p *Part) One(a *Arrival, of *Part, k int, at int64) {
 	*p = Part{}
-	p.take(&a.Columns, a.Points, events[:1])
+	p.take(&a.Columns, a.Points, of.Events[k:k+1], of.Values[k:k+1])
 	p.Pane, p.Earliest, p.Latest = PaneOf(at), at, at
 }

@@ -132,8 +132,8 @@ func (f *Fold) Len() int { return len(f.rows) + len(f.edges) }
 // else of it.
 func (f *Fold) Add(c *Combined, skip func(source string) bool) {
 	f.find(c, skip)
-	for n := range c.Lines {
-		l, at := &c.Lines[n], f.found[n]
+	for n := range c.lines {
+		at := f.found[n]
 		if at.cell == noNumber {
 			continue
 		}
@@ -146,7 +146,8 @@ func (f *Fold) Add(c *Combined, skip func(source string) bool) {
 			r.severity = max(r.severity, p.Severity)
 			r.backlog += uint64(p.Backlog)
 			r.sum = r.sum.Add(p.Sum)
-			if l.Peer != "" {
+			if c.lines[n].peer != 0 {
+				l := c.Line(n)
 				e, foldedEdge := f.edge(l.Entity, l.Peer, p.Pane)
 				spilled = spilled || foldedEdge
 				e.Count += count
@@ -175,11 +176,11 @@ func (f *Fold) find(c *Combined, skip func(source string) bool) {
 	f.found = f.found[:0]
 	for n, number := range c.Numbers {
 		at := found{cell: f.lines[number] - 1}
-		l := &c.Lines[n]
 		switch {
-		case len(c.Parts(n)) == 0, skip != nil && skip(l.Source):
+		case len(c.Parts(n)) == 0, skip != nil && skip(c.Line(n).Source):
 			at.cell = noNumber
 		case at.cell == noNumber:
+			l := c.Line(n)
 			if at.cell, at.folded = f.cell(l.Series()); !at.folded {
 				f.lines[number] = at.cell + 1
 			}

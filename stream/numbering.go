@@ -29,13 +29,13 @@ func (n *Numbering) Len() int {
 	return len(n.of)
 }
 
-// number appends the numbers of lines to numbers, and reports whether all have one.
-// It gives none out unless it is to.
-func (n *Numbering) number(lines []lineNames, numbers []uint32, give bool) (_ []uint32, all bool) {
+// number appends the numbers of a batch's lines to numbers, and reports whether all
+// have one. It gives none out unless it is to.
+func (n *Numbering) number(c *Combined, numbers []uint32, give bool) (_ []uint32, all bool) {
 	all = true
 	n.mu.RLock()
-	for _, l := range lines {
-		at, known := n.of[l]
+	for i := range c.lines {
+		at, known := n.of[c.names(i)]
 		if !known {
 			at, all = noNumber, false
 		}
@@ -47,10 +47,11 @@ func (n *Numbering) number(lines []lineNames, numbers []uint32, give bool) (_ []
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for i, l := range lines {
+	for i := range c.lines {
 		if numbers[i] != noNumber {
 			continue
 		}
+		l := c.names(i)
 		at, known := n.of[l]
 		if !known {
 			at = uint32(len(n.of))
@@ -59,6 +60,12 @@ func (n *Numbering) number(lines []lineNames, numbers []uint32, give bool) (_ []
 		numbers[i] = at
 	}
 	return numbers, true
+}
+
+// names are those of the line at a place.
+func (c *Combined) names(place int) lineNames {
+	b, l := c.batch, &c.lines[place]
+	return lineNames{b.Source.Names[l.source], b.Entity.Names[l.entity], b.Signal.Names[l.signal], b.Peer.Names[l.peer]}
 }
 
 const noNumber = 1<<32 - 1

@@ -50,13 +50,13 @@ func TestLookUpGivesNoNumbers(t *testing.T) {
 	numbering := NewNumbering()
 	few.Number(numbering)
 	n := numbering.Len()
-	if all.LookUp(numbering); numbering.Len() != n || all.by != nil || n >= len(all.Lines) {
-		t.Fatalf("%d numbers after %d, of %d lines", numbering.Len(), n, len(all.Lines))
+	if all.LookUp(numbering); numbering.Len() != n || all.by != nil || n >= all.Len() {
+		t.Fatalf("%d numbers after %d, of %d lines", numbering.Len(), n, all.Len())
 	}
 	all.Number(numbering)
 	again.Combine(columnsOf(events), points)
-	if again.LookUp(numbering); again.by != numbering || len(again.Numbers) != len(again.Lines) {
-		t.Errorf("%d of %d lines were found", len(again.Numbers), len(again.Lines))
+	if again.LookUp(numbering); again.by != numbering || len(again.Numbers) != again.Len() {
+		t.Errorf("%d of %d lines were found", len(again.Numbers), again.Len())
 	}
 	if again.LookUp(NewNumbering()); again.by != nil {
 		t.Error("numbers of another numbering were kept")

@@ -1,10 +1,8 @@
 package wal
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"path/filepath"
 	"sync"
@@ -266,8 +264,8 @@ func (l *Log) secure(s *scan, w *writer) (err error) {
 	if err := w.f.Datasync(); err != nil {
 		return err
 	}
-	if w.sum, err = hashPrefix(w.f, s.end); err != nil {
-		return err
+	if !s.sealed {
+		w.sum = sumOf(w.f, s.end)
 	}
 	w.off, w.synced, w.chain = s.end, s.end, s.after
 	w.marked = s.vouched
@@ -330,14 +328,4 @@ func (s *scan) segment() *segment {
 		name: s.name, pre: s.pre, seed: s.seed, first: s.first, chain: s.chain,
 		last: s.last, end: s.end, sealed: s.sealed, sum: s.sum, index: s.index,
 	}
-}
-
-// hashPrefix is the SHA-256 state over the first n bytes of f.
-func hashPrefix(f durable.File, n int64) (hash.Hash, error) {
-	h := sha256.New()
-	buf := make([]byte, scanWindow)
-	if _, err := io.CopyBuffer(h, io.NewSectionReader(f, 0, n), buf); err != nil {
-		return nil, err
-	}
-	return h, nil
 }

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"pando/internal/durable"
 )
@@ -37,19 +40,19 @@ func takeSurvey(fsys durable.FS, dir string) (*survey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("survey %s: %w", dir, err)
 	}
+	var segments []string
 	for _, name := range names { // sorted, so by number
 		switch {
 		case segmentNumber(name) != 0:
-			s, err := scanFile(fsys, dir, name)
-			if err != nil {
-				return nil, err
-			}
-			v.scans = append(v.scans, s)
+			segments = append(segments, name)
 		case strings.HasSuffix(name, preparedSuffix), strings.HasSuffix(name, durable.TempSuffix):
 			v.leftovers = append(v.leftovers, name)
 		case strings.HasSuffix(name, brokenSuffix):
 			v.broken = append(v.broken, name)
 		}
+	}
+	if v.scans, err = scanFiles(fsys, dir, segments); err != nil {
+		return nil, err
 	}
 	v.judge()
 	if v.corrupt == nil {
@@ -58,6 +61,22 @@ func takeSurvey(fsys durable.FS, dir string) (*survey, error) {
 		}
 	}
 	return v, nil
+}
+
+// scanFiles scans segments, as many at a time as there are processors.
+func scanFiles(fsys durable.FS, dir string, names []string) ([]*scan, error) {
+	scans, errs := make([]*scan, len(names)), make([]error, len(names))
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(len(names), runtime.GOMAXPROCS(0)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(names); i = int(next.Add(1)) - 1 {
+				scans[i], errs[i] = scanFile(fsys, dir, names[i])
+			}
+		})
+	}
+	all.Wait()
+	return scans, errors.Join(errs...)
 }
 
 func scanFile(fsys durable.FS, dir, name string) (s *scan, err error) {

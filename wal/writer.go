@@ -1,9 +1,7 @@
 package wal
 
 import (
-	"crypto/sha256"
 	"fmt"
-	"hash"
 	"time"
 
 	"pando/internal/durable"
@@ -28,7 +26,7 @@ type writer struct {
 	last   Seq      // last record before off
 	acked  Seq      // last record synced
 	chain  uint32   // after the last frame
-	sum    hash.Hash
+	sum    *sum
 	marked bool // the last frame vouches for all before it
 }
 
@@ -173,7 +171,11 @@ func (l *Log) settle(w *writer) {
 func (l *Log) rotate(w *writer) bool {
 	old := w.seg
 	h := w.header(kindSeal)
-	sum := [hashSize]byte(w.sum.Sum(nil))
+	sum, err := w.sum.total()
+	if err != nil {
+		l.fail("seal segment "+old.name, err)
+		return false
+	}
 	b, chain := h.frame(sum[:], old.seed, w.off)
 	if !l.put(w, b) || !l.sync(w) {
 		return false
@@ -197,8 +199,8 @@ func (l *Log) rotate(w *writer) bool {
 func (w *writer) begin(p *prepared, chain uint32) {
 	w.f, w.seg, w.chain = p.f, p.seg, chain
 	w.off, w.synced = preambleSize, preambleSize
-	w.sum = sha256.New()
-	w.sum.Write(p.seg.pre.encode())
+	w.sum = newSum()
+	w.sum.write(p.seg.pre.encode())
 	w.seg.first, w.seg.last, w.seg.chain = w.last+1, w.last, chain
 	w.seg.end = preambleSize
 }
@@ -241,7 +243,7 @@ func (l *Log) put(w *writer, b []byte) bool {
 		}
 	}
 	l.setStuck(nil)
-	w.sum.Write(b)
+	w.sum.write(b)
 	w.off += int64(len(b))
 	return true
 }

@@ -88,7 +88,7 @@ func TestBatchesCountAsTheirEvents(t *testing.T) {
 				i := slices.IndexFunc(events, func(e event.Event) bool { return observed(e.Kind) })
 				single.start(min(points[i], now))
 			}
-			for n := range a.Sums.Lines {
+			for n := range a.Sums.Len() {
 				for _, p := range a.Sums.Parts(n) {
 					for _, i := range p.Events {
 						single.Observe(arrivalOf(bulk, events[i:i+1], points[i:i+1]), now)

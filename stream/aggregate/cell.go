@@ -80,20 +80,14 @@ func (c *cell) add(p *stream.Part) {
 	}
 }
 
-// add takes events of a batch in, and returns by how much heavier that made the
-// details. Values is memory to work with.
-func (d *details) add(def *Window, b *event.Columns, events []uint32, values *[]float64) int {
+// add takes some of a part's events in, and returns by how much heavier that made
+// the details.
+func (d *details) add(def *Window, b *event.Columns, p *stream.Part, from, to int) int {
 	before := d.weight()
 	if d.sketched {
-		list := (*values)[:0]
-		for _, i := range events {
-			if v := b.Value[i]; -summable <= v && v < summable {
-				list = append(list, v)
-			}
-		}
-		d.sketch.AddAll(list)
-		*values = list
+		d.addValues(p.Values[from:to], p.Unsummed > 0)
 	}
+	events := p.Events[from:to]
 	for k, f := range def.Distinct {
 		for _, i := range events {
 			if v := f.value(b, int(i)); v != "" {
@@ -109,6 +103,19 @@ func (d *details) add(def *Window, b *event.Columns, events []uint32, values *[]
 		}
 	}
 	return d.weight() - before
+}
+
+// addValues takes values into the sketch; unless all are, only those with a sum.
+func (d *details) addValues(values []float64, some bool) {
+	if !some {
+		d.sketch.AddAll(values)
+		return
+	}
+	for _, v := range values {
+		if -summable <= v && v < summable {
+			d.sketch.Add(v)
+		}
+	}
 }
 
 // perEvent is by how much one event makes the details of a window heavier, at most.

@@ -71,8 +71,6 @@ type Engine struct {
 
 	lines stream.Memory[line] // an accelerator
 	jobs  []job               // of the batch that is observed
-
-	values []float64 // memory to work with
 }
 
 // job is to add a part of a batch where a target is.
@@ -138,7 +136,7 @@ func (e *Engine) Observe(a *stream.Arrival, now int64) {
 		}
 		ln := &lines[number]
 		if !ln.matched {
-			e.match(ln, a.Sums.Lines[n].Series())
+			e.match(ln, series(a, n))
 		}
 		for j := range ln.targets {
 			t := &ln.targets[j]
@@ -185,7 +183,7 @@ func clamp(point, now int64) int64 { return min(max(min(point, now), -maxTime), 
 func (e *Engine) addEach(a *stream.Arrival, j *job, now int64) {
 	for k, i := range j.part.Events {
 		var one stream.Part
-		one.One(a, j.part.Events[k:], clamp(a.Points[i], now))
+		one.One(a, j.part, k, clamp(a.Points[i], now))
 		single := job{target: j.target, part: &one, line: j.line}
 		if e.count(a, &single); single.cell != nil && single.cell.details != nil {
 			e.detail(a, &single)
@@ -193,13 +191,16 @@ func (e *Engine) addEach(a *stream.Arrival, j *job, now int64) {
 	}
 }
 
+// series is that of the line at a place of a batch.
+func series(a *stream.Arrival, place int) stream.Series { return a.Sums.Line(place).Series() }
+
 // count finds the cell of a job and adds its events, but for their details. A pane
 // lies within one slice, whatever its length.
 func (e *Engine) count(a *stream.Arrival, j *job) {
 	t, p := j.target, j.part
 	c := t.cell
 	if c == nil || uint64(p.Latest-t.from) >= uint64(t.window.slide) || t.from < t.window.closed {
-		c = e.place(t, a.Sums.Lines[j.line].Series(), p.Latest, uint64(len(p.Events)))
+		c = e.place(t, series(a, int(j.line)), p.Latest, uint64(len(p.Events)))
 	}
 	if j.cell = c; c != nil {
 		c.add(p)
@@ -208,16 +209,16 @@ func (e *Engine) count(a *stream.Arrival, j *job) {
 
 // detail adds the details of a job's events, while there is room.
 func (e *Engine) detail(a *stream.Arrival, j *job) {
-	w, d, events := j.target.window, j.cell.details, j.part.Events
-	for len(events) > 0 {
+	w, d, p := j.target.window, j.cell.details, j.part
+	for from := 0; from < len(p.Events); {
 		if e.weight >= e.limits.Weight {
-			w.stats.Undetailed += uint64(len(events))
+			w.stats.Undetailed += uint64(len(p.Events) - from)
 			return
 		}
 		// An event makes the details heavier by no more than perEvent.
-		n := min(len(events), max((e.limits.Weight-e.weight)/w.def.perEvent(), 1))
-		e.weight += d.add(&w.def, &a.Columns, events[:n], &e.values)
-		events = events[n:]
+		to := min(len(p.Events), from+max((e.limits.Weight-e.weight)/w.def.perEvent(), 1))
+		e.weight += d.add(&w.def, &a.Columns, p, from, to)
+		from = to
 	}
 }
 

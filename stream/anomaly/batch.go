@@ -92,10 +92,10 @@ func (e *Engine) sort() {
 	for n, number := range a.Sums.Numbers {
 		ln := &e.batch.lines[number]
 		if !ln.looked {
-			e.look(ln, a.Sums.Lines[n].Series())
+			e.look(ln, series(a, n))
 		}
 		if ln.speaker == nil { // whether there is one may decide: what is remembered may not
-			e.batch.origin.find(ln, &a.Sums.Lines[n])
+			e.batch.origin.find(ln, a.Sums.Line(n))
 		}
 		c := calm{source: ln.source, speaker: ln.speaker}
 		c.is = len(ln.rules) == 0 && (c.speaker != nil || !e.cfg.Silence.Enabled)
@@ -107,8 +107,11 @@ func (e *Engine) sort() {
 	}
 }
 
+// series is that of the line at a place of a batch.
+func series(a *stream.Arrival, place int) stream.Series { return a.Sums.Line(place).Series() }
+
 // find looks up a line's source and speaker, if there are any.
-func (o *origin) find(ln *line, names *stream.Line) {
+func (o *origin) find(ln *line, names stream.Line) {
 	if ln.source = o.sources[names.Source]; ln.source != nil {
 		ln.speaker = ln.source.speakers[names.Entity]
 	}
@@ -169,7 +172,7 @@ func (e *Engine) measureLine(n int) {
 			if probe.spec.kind != ratioTest {
 				continue // the line is below its floor
 			}
-			t := e.tested(o, src, probe, a.Sums.Lines[n].Series())
+			t := e.tested(o, src, probe, series(a, n))
 			if t == nil {
 				e.refused.Tests += uint64(len(p.Events))
 				continue

@@ -23,7 +23,7 @@ func (e *Engine) sighting(i int) sighting {
 	a := e.batch.arrival
 	return sighting{
 		arrival: a, at: i, seq: a.First + uint64(i), severity: a.Severity[i],
-		series: a.Sums.Lines[a.Sums.LineOf[i]].Series(), point: e.point(i),
+		series: series(a, int(a.Sums.LineOf[i])), point: e.point(i),
 		backlog: a.Flags[i]&event.Backlog != 0, claimed: e.batch.claimed,
 	}
 }

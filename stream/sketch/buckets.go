@@ -79,6 +79,13 @@ func (b *buckets) add(key int32, n uint64) {
 	b.settle()
 }
 
+// append counts a key that is above, or below, all those of a list. The list is
+// to be in order when it settles.
+func (b *buckets) append(key int32, n uint64) {
+	b.keys, b.counts = append(b.keys, key), append(b.counts, n)
+	b.used++
+}
+
 // search finds the first key of a list that is not below key. Where it goes on is
 // computed, not branched to: no processor could foresee it.
 func (b *buckets) search(key int32) int {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"pando/internal/pack"
 )
@@ -121,11 +122,15 @@ func (s *Sketch) readBuckets(r *pack.Reader) {
 		case number == 0:
 			s.zeros = c
 		case number > 0:
-			s.pos.add(int32(number-1), c)
+			s.pos.append(int32(number-1), c)
 		default:
-			s.neg.add(int32(-number-1), c)
+			s.neg.append(int32(-number-1), c)
 		}
 	}
+	slices.Reverse(s.neg.keys) // they came falling
+	slices.Reverse(s.neg.counts)
+	s.neg.settle()
+	s.pos.settle()
 	switch {
 	case total != s.count:
 		r.Fail("buckets", fmt.Errorf("they count %d values of %d", total, s.count))
