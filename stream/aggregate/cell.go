@@ -39,12 +39,20 @@ type details struct {
 const summable = 1 << 63
 
 func newCell(def *Window) *cell {
-	c := &cell{}
+	var c *cell
 	if def.detailed() {
-		c.details = &details{sketched: len(def.Quantiles) > 0, distinct: make([]Distinct, len(def.Distinct))}
+		both := &struct { // side by side: who works on one soon does on the other
+			cell    cell
+			details details
+		}{}
+		c = &both.cell
+		c.details = &both.details
+		c.details.sketched, c.details.distinct = len(def.Quantiles) > 0, make([]Distinct, len(def.Distinct))
 		for _, t := range def.Top {
 			c.details.top = append(c.details.top, NewTop(t.K))
 		}
+	} else {
+		c = &cell{}
 	}
 	c.reset()
 	return c
@@ -83,11 +91,14 @@ func (c *cell) add(p *stream.Part) {
 // add takes some of a part's events in, and returns by how much heavier that made
 // the details.
 func (d *details) add(def *Window, b *event.Columns, p *stream.Part, from, to int) int {
-	before := d.weight()
+	more := 0
 	if d.sketched {
-		d.addValues(p.Values[from:to], p.Unsummed > 0)
+		more = d.addValues(p.Values[from:to], p.Unsummed > 0)
 	}
-	events := p.Events[from:to]
+	if len(def.Distinct)+len(def.Top) == 0 {
+		return more
+	}
+	events, before := p.Events[from:to], d.fieldsWeight()
 	for k, f := range def.Distinct {
 		for _, i := range events {
 			if v := f.value(b, int(i)); v != "" {
@@ -102,20 +113,21 @@ func (d *details) add(def *Window, b *event.Columns, p *stream.Part, from, to in
 			}
 		}
 	}
-	return d.weight() - before
+	return more + d.fieldsWeight() - before
 }
 
-// addValues takes values into the sketch; unless all are, only those with a sum.
-func (d *details) addValues(values []float64, some bool) {
+// addValues takes values into the sketch, and returns by how many buckets that made
+// it larger. Some may be without a sum: those are left out.
+func (d *details) addValues(values []float64, some bool) (more int) {
 	if !some {
-		d.sketch.AddAll(values)
-		return
+		return d.sketch.AddAll(values)
 	}
-	for _, v := range values {
+	for i, v := range values {
 		if -summable <= v && v < summable {
-			d.sketch.Add(v)
+			more += d.sketch.AddAll(values[i : i+1])
 		}
 	}
+	return more
 }
 
 // perEvent is by how much one event makes the details of a window heavier, at most.
@@ -132,8 +144,10 @@ func (c *cell) weight() int {
 	return c.details.weight()
 }
 
-func (d *details) weight() int {
-	n := d.sketch.Buckets()
+func (d *details) weight() int { return d.sketch.Buckets() + d.fieldsWeight() }
+
+// fieldsWeight is that of the distinct counts and the most frequent values.
+func (d *details) fieldsWeight() (n int) {
 	for i := range d.distinct {
 		n += d.distinct[i].weight()
 	}

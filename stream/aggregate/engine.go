@@ -70,7 +70,10 @@ type Engine struct {
 	weight  int   // of all cells
 
 	lines stream.Memory[line] // an accelerator
-	jobs  []job               // of the batch that is observed
+
+	// Of the batch that is observed: by line, and what is to be done.
+	targets [][]target
+	jobs    []job
 }
 
 // job is to add a part of a batch where a target is.
@@ -128,18 +131,11 @@ func (e *Engine) Observe(a *stream.Arrival, now int64) {
 	}
 	e.latest = max(e.latest, clamp(a.Sums.Latest, now))
 	plain := clamp(a.Sums.Earliest, now) == a.Sums.Earliest && clamp(a.Sums.Latest, now) == a.Sums.Latest
-	lines := e.lines.Of(&a.Sums)
-	for n, number := range a.Sums.Numbers {
+	e.look(a)
+	for n, targets := range e.targets {
 		parts := a.Sums.Parts(n)
-		if len(parts) == 0 {
-			continue
-		}
-		ln := &lines[number]
-		if !ln.matched {
-			e.match(ln, series(a, n))
-		}
-		for j := range ln.targets {
-			t := &ln.targets[j]
+		for j := range targets {
+			t := &targets[j]
 			if t.window.lanes>>a.Unit.Lane&1 == 0 {
 				continue
 			}
@@ -156,11 +152,24 @@ func (e *Engine) Observe(a *stream.Arrival, now int64) {
 	e.work(a)
 }
 
+// look finds the targets of the lines of a batch: all at once, so that the processor
+// waits for the memory of many of them at a time.
+func (e *Engine) look(a *stream.Arrival) {
+	lines := e.lines.Of(&a.Sums)
+	e.targets = e.targets[:0]
+	for n, number := range a.Sums.Numbers {
+		ln := &lines[number]
+		if !ln.matched {
+			e.match(ln, series(a, n))
+		}
+		e.targets = append(e.targets, ln.targets)
+	}
+}
+
 // maxJobs bounds the jobs that wait for each other, 160 KB.
 const maxJobs = 1 << 12
 
-// work does the jobs, one thing at a time for all: so the processor waits for the
-// memory of many cells at once, and not for that of each.
+// work does the jobs, one thing at a time for all, as look does.
 func (e *Engine) work(a *stream.Arrival) {
 	for i := range e.jobs {
 		e.count(a, &e.jobs[i])

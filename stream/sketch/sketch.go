@@ -53,11 +53,12 @@ const (
 // Sketch is the distribution of a multiset of values. Its zero value is empty
 // and ready. Not safe for concurrent use.
 type Sketch struct {
+	// What most values touch comes first, within 64 bytes.
 	count    uint64  // finite values
 	min, max float64 // of these; 0 while there are none, never -0
 	level    uint8   // how often the resolution was halved
-	zeros    uint64  // 0 and -0
 	pos, neg buckets // of magnitudes
+	zeros    uint64  // 0 and -0
 	strange  Strange
 }
 
@@ -77,13 +78,17 @@ func (s *Sketch) Add(v float64) {
 	}
 }
 
-// AddAll is [Sketch.Add] for each of the values.
-func (s *Sketch) AddAll(values []float64) {
+// AddAll is [Sketch.Add] for each of the values, and returns by how many there are
+// more buckets now.
+func (s *Sketch) AddAll(values []float64) (more int) {
 	for _, v := range values {
 		if !s.slot(v) {
+			more -= s.Buckets()
 			s.AddN(v, 1)
+			more += s.Buckets()
 		}
 	}
+	return more
 }
 
 // slot takes a value in that falls between the extremes and into the window of the
