@@ -11,32 +11,43 @@ import (
 type buckets struct {
 	window bool
 	base   int32    // the window's first key, at least 1
-	slots  []uint32 // of a window, from base on
+	slots  []uint16 // of a window, from base on: the lower halves of its counts
+	high   []uint16 // beside slots, the upper halves; empty while all are 0
 	used   int      // keys with a count
 	kept   int      // the same before the last reset
 	keys   []int32  // of a list, rising
 	counts []uint64 // beside keys, none of them 0
 }
 
-// A list becomes a window when it is long enough to search and a twelfth of the
-// range between its ends is in use, and a list again when less than about a
-// sixteenth is, or a count is too large for a slot. So a bucket takes at most 64
-// bytes, and a far outlier costs time, not memory.
+// A list becomes a window when it is long enough to search and a 24th of the
+// range between its ends is in use, and a list again when less than about a 32nd
+// is, or a count is too large for a slot; twice as much of it if there are upper
+// halves. So a bucket takes at most 64 bytes, and a far outlier costs time, not
+// memory.
 const (
 	minWindow   = 16
-	enterWindow = 12
-	leaveWindow = 16
+	enterWindow = 24
+	leaveWindow = 32
 	windowSlack = 128
 	maxSlot     = math.MaxUint32
+	maxHalf     = math.MaxUint16
 )
+
+// room is how long a window may be.
+func room(leave, used int, high bool) int {
+	if high {
+		leave /= 2
+	}
+	return leave*used + windowSlack
+}
 
 // reset empties the buckets and keeps their memory. What comes next is like what
 // was: a window that was full enough stays.
 func (b *buckets) reset() {
 	kept := b.used
-	if b.window && cap(b.slots) <= leaveWindow*kept+windowSlack {
+	if b.window && cap(b.slots) <= room(leaveWindow, kept, cap(b.high) > 0) {
 		clear(b.slots)
-		b.used, b.kept = 0, kept
+		b.high, b.used, b.kept = b.high[:0], 0, kept
 		return
 	}
 	*b = buckets{keys: b.keys[:0], counts: b.counts[:0]}
@@ -46,7 +57,7 @@ func (b *buckets) reset() {
 }
 
 // held is how many bytes the memory takes that is there.
-func (b *buckets) held() int { return 4*cap(b.slots) + 4*cap(b.keys) + 8*cap(b.counts) }
+func (b *buckets) held() int { return 2*cap(b.slots) + 2*cap(b.high) + 4*cap(b.keys) + 8*cap(b.counts) }
 
 // add counts a key n times more.
 func (b *buckets) add(key int32, n uint64) {
@@ -56,12 +67,12 @@ func (b *buckets) add(key int32, n uint64) {
 		}
 	}
 	if b.window {
-		slot := &b.slots[key-b.base]
-		if sum := plus(uint64(*slot), n); sum <= maxSlot {
-			if *slot == 0 {
+		i := int(key - b.base)
+		old := b.slot(i)
+		if b.put(i, plus(old, n)) {
+			if old == 0 {
 				b.used++
 			}
-			*slot = uint32(sum)
 			return
 		}
 		b.list()
@@ -77,6 +88,35 @@ func (b *buckets) add(key int32, n uint64) {
 	b.keys[i], b.counts[i] = key, n
 	b.used++
 	b.settle()
+}
+
+// slot is the count in a slot of the window.
+func (b *buckets) slot(i int) uint64 {
+	n := uint64(b.slots[i])
+	if len(b.high) > 0 {
+		n |= uint64(b.high[i]) << 16
+	}
+	return n
+}
+
+// put sets a slot of the window, or reports false: the window is to be a list.
+func (b *buckets) put(i int, n uint64) bool {
+	switch {
+	case n <= maxHalf && len(b.high) == 0:
+	case n > maxSlot:
+		return false
+	case len(b.high) == 0:
+		if len(b.slots) > room(leaveWindow, max(b.used, b.kept), true) {
+			return false
+		}
+		b.high = slices.Grow(b.high, len(b.slots))[:len(b.slots)]
+		clear(b.high)
+		fallthrough
+	default:
+		b.high[i] = uint16(n >> 16)
+	}
+	b.slots[i] = uint16(n)
+	return true
 }
 
 // append counts a key that is above, or below, all those of a list. The list is
@@ -109,14 +149,19 @@ func (b *buckets) settle() {
 	}
 	base := b.keys[0]
 	span := int(b.keys[b.used-1]) - int(base) + 1
-	if span > enterWindow*b.used || slices.Max(b.counts) > maxSlot {
+	most := slices.Max(b.counts)
+	wide := most > maxHalf
+	if span > room(enterWindow, b.used, wide)-windowSlack || most > maxSlot {
 		return
 	}
-	b.slots = make([]uint32, span)
-	for i, n := range b.counts {
-		b.slots[b.keys[i]-base] = uint32(n)
+	*b = buckets{window: true, base: base, slots: make([]uint16, span), used: b.used, kept: b.kept, keys: b.keys, counts: b.counts}
+	if wide {
+		b.high = make([]uint16, span)
 	}
-	b.window, b.base, b.keys, b.counts = true, base, nil, nil
+	for i, n := range b.counts {
+		b.put(int(b.keys[i]-base), n)
+	}
+	b.keys, b.counts = nil, nil
 }
 
 // widen makes room for key in the window, and some beyond, or makes it a list if
@@ -128,18 +173,28 @@ func (b *buckets) widen(key int32) {
 	} else {
 		hi = int(key) + 1 + len(b.slots)/8
 	}
-	if key == 0 || hi-lo > leaveWindow*max(b.used, b.kept)+windowSlack {
+	if key == 0 || hi-lo > room(leaveWindow, max(b.used, b.kept), len(b.high) > 0) {
 		b.list()
 		return
 	}
-	old, up := len(b.slots), int(b.base)-lo
-	b.slots = slices.Grow(b.slots, hi-lo-old)[:hi-lo]
-	clear(b.slots[old:])
-	if up > 0 {
-		copy(b.slots[up:], b.slots[:old])
-		clear(b.slots[:up])
+	up := int(b.base) - lo
+	b.slots = moved(b.slots, up, hi-lo)
+	if len(b.high) > 0 {
+		b.high = moved(b.high, up, hi-lo)
 	}
 	b.base = int32(lo)
+}
+
+// moved makes a list longer and moves what is in it up.
+func moved(list []uint16, up, length int) []uint16 {
+	old := len(list)
+	list = slices.Grow(list, length-old)[:length]
+	clear(list[old:])
+	if up > 0 {
+		copy(list[up:], list[:old])
+		clear(list[:up])
+	}
+	return list
 }
 
 // list makes a window a list.
@@ -178,7 +233,8 @@ func (b *buckets) merge(o *buckets, finer uint8) {
 		return
 	case b.used == 0 && finer == 0:
 		b.window, b.base, b.used = o.window, o.base, o.used
-		b.slots, b.keys, b.counts = append(b.slots[:0], o.slots...), append(b.keys[:0], o.keys...), append(b.counts[:0], o.counts...)
+		b.slots, b.high = append(b.slots[:0], o.slots...), append(b.high[:0], o.high...)
+		b.keys, b.counts = append(b.keys[:0], o.keys...), append(b.counts[:0], o.counts...)
 		return
 	case b.window || o.used < minWindow:
 		for key, n := range o.rising {
@@ -216,8 +272,8 @@ func (b *buckets) rising(yield func(int32, uint64) bool) {
 		}
 		return
 	}
-	for i, n := range b.slots {
-		if n != 0 && !yield(b.base+int32(i), uint64(n)) {
+	for i := range b.slots {
+		if n := b.slot(i); n != 0 && !yield(b.base+int32(i), n) {
 			return
 		}
 	}
@@ -234,7 +290,7 @@ func (b *buckets) falling(yield func(int32, uint64) bool) {
 		return
 	}
 	for i := len(b.slots) - 1; i >= 0; i-- {
-		if n := b.slots[i]; n != 0 && !yield(b.base+int32(i), uint64(n)) {
+		if n := b.slot(i); n != 0 && !yield(b.base+int32(i), n) {
 			return
 		}
 	}

@@ -39,7 +39,7 @@ const (
 	Precision = 6
 	// MaxBuckets bounds the buckets of a sketch, zero's apart: 32 octaves
 	// without a gap, such as a nanosecond to four seconds, at full resolution.
-	// Side by side they take 8 KB, spread as thinly as possible 132 KB.
+	// Side by side they take 4 or 8 KB, spread as thinly as possible 132 KB.
 	MaxBuckets = 2048
 
 	mantissaBits = 52
@@ -101,7 +101,7 @@ func (s *Sketch) slot(v float64) bool {
 		return false
 	}
 	n := b.slots[i]
-	if n-1 >= maxSlot-1 || s.count == maxCount { // unused, or full
+	if n-1 >= maxHalf-1 || s.count == maxCount { // unused, or full
 		return false
 	}
 	b.slots[i] = n + 1

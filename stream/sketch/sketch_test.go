@@ -271,7 +271,7 @@ func TestGolden(t *testing.T) {
 // is the same as a new one that took them in one by one.
 func TestUsedAgainIsAsNew(t *testing.T) {
 	var used Sketch
-	windows := 0
+	windows, halves := 0, 0
 	for seed := range uint64(400) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		scale, spread := math.Exp(5*r.NormFloat64()), []float64{0.01, 1, 8, 60}[r.IntN(4)]
@@ -292,7 +292,18 @@ func TestUsedAgainIsAsNew(t *testing.T) {
 		used.AddAll(values[:len(values)/2])
 		used.AddAll(values[len(values)/2:])
 		fresh := sketchOf(values)
-		if seed%8 == 0 { // more than a slot holds
+		switch seed % 8 {
+		case 4: // more than half a slot holds
+			for i := range min(len(values), 300) {
+				used.AddN(values[i], 40_000+seed)
+				used.AddN(values[i], 40_000)
+				fresh.AddN(values[i], 80_000+seed)
+			}
+			if used.AddAll(values); len(used.pos.high) > 0 {
+				halves++
+			}
+			fresh.Merge(sketchOf(values))
+		case 0: // more than a slot holds
 			for i := range min(len(values), 3) {
 				used.AddN(values[i], 1<<32-2)
 				fresh.AddN(values[i], 1<<31-1)
@@ -304,11 +315,12 @@ func TestUsedAgainIsAsNew(t *testing.T) {
 		if !bytes.Equal(encoded(&used), encoded(fresh)) || used.Buckets() != fresh.Buckets() {
 			t.Fatalf("seed %d: %d values in %d buckets, %d in a new sketch", seed, len(values), used.Buckets(), fresh.Buckets())
 		}
-		if n, most := len(used.pos.slots), leaveWindow*max(used.pos.used, used.pos.kept)+2*windowSlack; used.pos.window && n > most {
-			t.Fatalf("seed %d: a window of %d for %d buckets, before %d", seed, n, used.pos.used, used.pos.kept)
+		b := &used.pos
+		if n, most := len(b.slots), room(leaveWindow, max(b.used, b.kept), len(b.high) > 0)+windowSlack; b.window && n > most {
+			t.Fatalf("seed %d: a window of %d for %d buckets, before %d", seed, n, b.used, b.kept)
 		}
 	}
-	if windows < 50 {
-		t.Errorf("only %d windows stayed", windows)
+	if windows < 50 || halves < 10 {
+		t.Errorf("only %d windows stayed, %d had upper halves", windows, halves)
 	}
 }
