@@ -48,16 +48,24 @@ type Fold struct {
 	spill  int32 // the last row of Other, or -1
 	spillE int32 // the same of edges
 
-	// Accelerator: the cells of lines, from 1, by the lines' numbers.
-	lines []uint32
+	// Accelerator: where lines were counted last, by their numbers.
+	lines []spot
 	by    *Numbering
 	found []found // of the lines of a batch
 }
 
-// found is the cell of a line.
+// spot is the cell of a line, and its row that was used last; both from 1, 0 for
+// none.
+type spot struct {
+	cell uint32
+	row  int32
+}
+
+// found is where a line of a batch is counted, not from 1.
 type found struct {
 	cell   uint32
-	folded bool // that of Other in the place of another
+	row    int32 // that it was counted in last, or -1
+	folded bool  // the cell is that of Other in the place of another
 }
 
 // tally is a [Row] at work.
@@ -94,7 +102,7 @@ type edgeKey struct {
 // their series take: a relay has one for each of its units.
 const keptRows = 1024
 
-// keptLines likewise bounds what is kept of lines, 50 KB.
+// keptLines likewise bounds what is kept of lines, 80 KB.
 const keptLines = 4096
 
 // NewFold returns an empty fold. Limits below 1 count as 1; limits above what
@@ -140,7 +148,13 @@ func (f *Fold) Add(c *Combined, skip func(source string) bool) {
 		parts := c.Parts(n)
 		for i := range parts {
 			p := &parts[i]
-			r, spilled := f.row(at.cell, p.Pane, at.folded)
+			row, spilled := at.row, at.folded
+			if row < 0 || f.rows[row].pane != p.Pane {
+				if row, spilled = f.row(at.cell, p.Pane, at.folded); !spilled {
+					f.lines[c.Numbers[n]].row = row + 1
+				}
+			}
+			r := &f.rows[row]
 			count := uint64(len(p.Events))
 			r.count += count
 			r.severity = max(r.severity, p.Severity)
@@ -171,18 +185,18 @@ func (f *Fold) find(c *Combined, skip func(source string) bool) {
 		f.by = c.by
 	}
 	if n := c.numbers - len(f.lines); n > 0 {
-		f.lines = append(f.lines, make([]uint32, n)...)
+		f.lines = append(f.lines, make([]spot, n)...)
 	}
 	f.found = f.found[:0]
 	for n, number := range c.Numbers {
-		at := found{cell: f.lines[number] - 1}
+		at := found{cell: f.lines[number].cell - 1, row: f.lines[number].row - 1}
 		switch {
 		case len(c.Parts(n)) == 0, skip != nil && skip(c.Line(n).Source):
 			at.cell = noNumber
 		case at.cell == noNumber:
 			l := c.Line(n)
 			if at.cell, at.folded = f.cell(l.Series()); !at.folded {
-				f.lines[number] = at.cell + 1
+				f.lines[number].cell = at.cell + 1
 			}
 		}
 		f.found = append(f.found, at)
@@ -215,7 +229,8 @@ func (f *Fold) Merge(rows Rows) {
 	for i := range rows.Rows {
 		s := &rows.Rows[i]
 		at, foldedSeries := f.cell(s.Series)
-		r, spilled := f.row(at, s.Pane, foldedSeries)
+		row, spilled := f.row(at, s.Pane, foldedSeries)
+		r := &f.rows[row]
 		r.count += s.Count
 		r.severity = max(r.severity, s.Severity)
 		r.backlog += s.Backlog
@@ -337,15 +352,15 @@ func addEqual[T any](list []T, compare func(*T, *T) int, add func(*T, *T)) []T {
 
 // row finds or makes the row of a cell and pane, and reports whether it is one of
 // Other instead for want of room: folded says that the cell is that of Other in
-// the place of another. The pointer is valid until the next call.
-func (f *Fold) row(at uint32, pane Pane, folded bool) (*tally, bool) {
+// the place of another.
+func (f *Fold) row(at uint32, pane Pane, folded bool) (int32, bool) {
 	place := f.cells[at].rows[uint64(pane)%recentPanes]
 	if place != 0 {
-		if r := &f.rows[place-1]; r.pane == pane {
-			return r, folded
+		if f.rows[place-1].pane == pane {
+			return place - 1, folded
 		}
-		if at, ok := f.rowAt[rowKey{at, pane}]; ok {
-			return &f.rows[at], folded
+		if row, ok := f.rowAt[rowKey{at, pane}]; ok {
+			return row, folded
 		}
 	}
 	switch {
@@ -353,8 +368,8 @@ func (f *Fold) row(at uint32, pane Pane, folded bool) (*tally, bool) {
 		return f.newRow(at, pane), folded
 	case f.names[at] != (Series{Other, Other}):
 		other, _ := f.cell(Series{Other, Other})
-		r, _ := f.row(other, pane, true)
-		return r, true
+		row, _ := f.row(other, pane, true)
+		return row, true
 	}
 	return f.spillRow(pane), true
 }
@@ -375,7 +390,7 @@ func (f *Fold) cell(s Series) (at uint32, folded bool) {
 	return at, false
 }
 
-func (f *Fold) newRow(at uint32, pane Pane) *tally {
+func (f *Fold) newRow(at uint32, pane Pane) int32 {
 	c := &f.cells[at]
 	f.rows = append(f.rows, tally{pane: pane, cell: at})
 	place := &c.rows[uint64(pane)%recentPanes]
@@ -383,19 +398,18 @@ func (f *Fold) newRow(at uint32, pane Pane) *tally {
 		f.rowAt[rowKey{at, f.rows[*place-1].pane}] = *place - 1
 	}
 	*place = int32(len(f.rows))
-	return &f.rows[len(f.rows)-1]
+	return *place - 1
 }
 
 // spillRow is the one row above the limit. An Other row of its pane cannot
 // exist beside it: it is made only when that pane has none, and from then on
 // no row is made at all.
-func (f *Fold) spillRow(pane Pane) *tally {
+func (f *Fold) spillRow(pane Pane) int32 {
 	if f.spill < 0 {
 		at, _ := f.cell(Series{Other, Other})
-		f.newRow(at, pane)
-		f.spill = int32(len(f.rows) - 1)
+		f.spill = f.newRow(at, pane)
 	}
-	return &f.rows[f.spill]
+	return f.spill
 }
 
 // edge is [Fold.row] for the call graph.

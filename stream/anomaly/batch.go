@@ -18,6 +18,7 @@ type batch struct {
 // spoke, and how many requests it is of.
 type calm struct {
 	is      bool
+	ratios  bool
 	source  *source
 	speaker *speaker
 }
@@ -76,8 +77,9 @@ func (e *Engine) ObserveAll(found func(i int, fs []Finding)) {
 	}
 	for n := range e.batch.calm {
 		if c := &e.batch.calm[n]; c.is {
-			e.note(c.speaker)
-			e.measureLine(n)
+			if e.note(c.speaker); c.ratios {
+				e.measureLine(n)
+			}
 		}
 	}
 }
@@ -97,8 +99,8 @@ func (e *Engine) sort() {
 		if ln.speaker == nil { // whether there is one may decide: what is remembered may not
 			e.batch.origin.find(ln, a.Sums.Line(n))
 		}
-		c := calm{source: ln.source, speaker: ln.speaker}
-		c.is = len(ln.rules) == 0 && (c.speaker != nil || !e.cfg.Silence.Enabled)
+		c := calm{ratios: ln.ratios, source: ln.source, speaker: ln.speaker}
+		c.is = !ln.ruled && (c.speaker != nil || !e.cfg.Silence.Enabled)
 		for _, p := range a.Sums.Parts(n) {
 			c.is = c.is && p.Backlog == 0 && p.Severity < ln.stepped &&
 				!(e.cfg.FirstSeen.Enabled && p.Severity >= event.Severity(e.cfg.FirstSeen.MinSeverity))
@@ -154,7 +156,7 @@ func (e *Engine) measureLine(n int) {
 	a, o := e.batch.arrival, e.batch.origin
 	ln := &e.batch.lines[a.Sums.Numbers[n]]
 	src := ln.source
-	if len(ln.probes) == 0 || src != nil && !(e.batch.claimed && src.observed) {
+	if src != nil && !(e.batch.claimed && src.observed) {
 		return
 	}
 	for _, p := range a.Sums.Parts(n) {
@@ -167,15 +169,17 @@ func (e *Engine) measureLine(n int) {
 			continue
 		}
 		first, last := a.First+uint64(p.Events[0]), a.First+uint64(p.Events[len(p.Events)-1])
-		for i := range ln.probes {
-			probe := &ln.probes[i]
+		for i := range ln.by.probes {
+			probe := &ln.by.probes[i]
 			if probe.spec.kind != ratioTest {
 				continue // the line is below its floor
 			}
-			t := e.tested(o, src, probe, series(a, n))
+			t := probe.test
 			if t == nil {
-				e.refused.Tests += uint64(len(p.Events))
-				continue
+				if t = e.tested(o, src, probe, series(a, n)); t == nil {
+					e.refused.Tests += uint64(len(p.Events))
+					continue
+				}
 			}
 			e.join(o, t, p.Earliest, nil)
 			e.request(o, t, requests{point: p.Earliest, count: int64(len(p.Events)), failed: probe.failed, first: first, last: last})

@@ -90,14 +90,21 @@ type lane struct {
 // line remembers what an event of an origin's source, entity and signal looks up.
 // Whoever drops what a line may point to forgets all lines.
 type line struct {
-	looked  bool           // rules and probes are those that there are
+	looked  bool           // what follows of rules and probes is so
 	known   bool           // the code is remembered
-	floor   event.Severity // least that matters to any of probes
+	ruled   bool           // there are rules
+	ratios  bool           // some probe is one of a ratio
+	floor   event.Severity // least that matters to any of the probes
 	stepped event.Severity // the same of probes that are no ratios
 	source  *source
 	speaker *speaker
-	rules   []ruling
-	probes  []probe
+	by      *watchers // nil: none
+}
+
+// watchers are what looks at a line.
+type watchers struct {
+	rules  []ruling
+	probes []probe
 }
 
 // ruling is a rule that matches a line, and its window; nil while none is open.
@@ -247,7 +254,7 @@ func (e *Engine) Observe(i int) []Finding {
 	if e.cfg.FirstSeen.Enabled && s.severity >= event.Severity(e.cfg.FirstSeen.MinSeverity) {
 		out = e.meet(o, ln, &s, out)
 	}
-	if len(ln.rules) > 0 && !s.backlog {
+	if ln.ruled && !s.backlog {
 		out = e.count(ln, &s, out)
 	}
 	if s.severity >= ln.floor && !s.backlog {
@@ -281,12 +288,20 @@ func newOrigin(name string) *origin {
 // look finds what looks at a series.
 func (e *Engine) look(ln *line, series stream.Series) {
 	ln.looked = true
+	var w watchers
 	for i := range e.cfg.Rules {
 		if r := &e.cfg.Rules[i]; stream.Match(r.Entity, series.Entity) && stream.Match(r.Signal, series.Signal) {
-			ln.rules = append(ln.rules, ruling{rule: r})
+			w.rules = append(w.rules, ruling{rule: r})
 		}
 	}
-	ln.probes, ln.floor, ln.stepped = e.probes(series)
+	w.probes, ln.floor, ln.stepped = e.probes(series)
+	ln.ruled = len(w.rules) > 0
+	for i := range w.probes {
+		ln.ratios = ln.ratios || w.probes[i].spec.kind == ratioTest
+	}
+	if len(w.rules)+len(w.probes) > 0 {
+		ln.by = &w
+	}
 }
 
 // Tick says that root time has come to now: findings end, provisional ones

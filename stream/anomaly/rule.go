@@ -68,18 +68,18 @@ func newWindow(r *Rule, s stream.Series, point int64) *window {
 
 // count lets every rule that the line matches count the event.
 func (e *Engine) count(ln *line, s *sighting, out []Finding) []Finding {
-	for i := range ln.rules {
-		r := ln.rules[i].rule
+	for i := range ln.by.rules {
+		r := ln.by.rules[i].rule
 		if s.severity < event.Severity(r.MinSeverity) {
 			continue
 		}
-		w := ln.rules[i].window
+		w := ln.by.rules[i].window
 		if w == nil {
 			if w = e.window(r, s); w == nil {
 				e.refused.Windows++
 				continue
 			}
-			ln.rules[i].window = w
+			ln.by.rules[i].window = w
 		}
 		if !w.add(s) {
 			e.refused.Late++

@@ -21,8 +21,8 @@ func (e *Engine) measure(o *origin, ln *line, s *sighting, out []Finding) []Find
 	if !e.inside(src, s.point) {
 		return out
 	}
-	for i := range ln.probes {
-		p := &ln.probes[i]
+	for i := range ln.by.probes {
+		p := &ln.by.probes[i]
 		if s.severity < p.floor {
 			continue
 		}
