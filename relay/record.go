@@ -81,6 +81,7 @@ func decodeOpening(b []byte) (o opening, err error) {
 // encodeArrival takes the batch message's body as it came.
 func encodeArrival(session uint64, lane uint8, at int64, batch []byte) []byte {
 	w := pack.NewWriter()
+	w.Grow(len(batch) + 32) // with what stands before it
 	w.Uint(session)
 	w.Uint(uint64(lane))
 	w.Int(at)

@@ -64,7 +64,7 @@ type spot struct {
 // found is where a line of a batch is counted, not from 1.
 type found struct {
 	cell   uint32
-	row    int32 // that it was counted in last, or -1
+	row    int32 // of its first part, if it was counted there last; or -1
 	folded bool  // the cell is that of Other in the place of another
 }
 
@@ -149,7 +149,7 @@ func (f *Fold) Add(c *Combined, skip func(source string) bool) {
 		for i := range parts {
 			p := &parts[i]
 			row, spilled := at.row, at.folded
-			if row < 0 || f.rows[row].pane != p.Pane {
+			if row < 0 || i > 0 && f.rows[row].pane != p.Pane {
 				if row, spilled = f.row(at.cell, p.Pane, at.folded); !spilled {
 					f.lines[c.Numbers[n]].row = row + 1
 				}
@@ -190,8 +190,12 @@ func (f *Fold) find(c *Combined, skip func(source string) bool) {
 	f.found = f.found[:0]
 	for n, number := range c.Numbers {
 		at := found{cell: f.lines[number].cell - 1, row: f.lines[number].row - 1}
+		parts := c.Parts(n)
+		if at.row >= 0 && (len(parts) == 0 || f.rows[at.row].pane != parts[0].Pane) {
+			at.row = -1
+		}
 		switch {
-		case len(c.Parts(n)) == 0, skip != nil && skip(c.Line(n).Source):
+		case len(parts) == 0, skip != nil && skip(c.Line(n).Source):
 			at.cell = noNumber
 		case at.cell == noNumber:
 			l := c.Line(n)

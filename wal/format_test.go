@@ -25,7 +25,7 @@ func sampleSegment() []byte {
 	put(header{kind: kindStart, seq: 40, chain: 0xdeadbeef}, bytes.Repeat([]byte{0xab}, hashSize))
 	g := newGroup(41)
 	for i := range Seq(5) {
-		g.add(content(41+i), false)
+		g.add(false, content(41+i))
 	}
 	h := header{seq: 40, group: uint32(len(out)), chain: chain}
 	chain = g.finish(h, seed, int64(len(out)))

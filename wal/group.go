@@ -19,18 +19,28 @@ func newGroup(first Seq) *group { return &group{first: first, urgent: -1} }
 
 func (g *group) len() int { return len(g.buf) }
 
-// add appends a record; its frame's header stays empty.
-func (g *group) add(rec []byte, urgent bool) {
+// add appends a record in parts; its frame's header stays empty.
+func (g *group) add(urgent bool, parts ...[]byte) {
 	if urgent && g.urgent < 0 {
 		g.urgent = len(g.records)
 	}
 	at := len(g.buf)
-	size := int(frameSize(len(rec)))
+	n := lengthOf(parts)
+	size := int(frameSize(n))
 	var head [headerSize]byte
 	g.buf = append(g.buf, head[:]...)
-	g.buf = append(g.buf, rec...)
-	g.buf = append(g.buf, head[:size-headerSize-len(rec)]...)
-	g.records = append(g.records, span{int32(at + headerSize), int32(len(rec)), urgent})
+	for _, p := range parts {
+		g.buf = append(g.buf, p...)
+	}
+	g.buf = append(g.buf, head[:size-headerSize-n]...)
+	g.records = append(g.records, span{int32(at + headerSize), int32(n), urgent})
+}
+
+func lengthOf(parts [][]byte) (n int) {
+	for _, p := range parts {
+		n += len(p)
+	}
+	return n
 }
 
 // payload returns a record of the group, or nil if it is not in it.

@@ -155,7 +155,7 @@ func TestUrgentKeepsGroupsShort(t *testing.T) {
 func TestPrefixOfAGroup(t *testing.T) {
 	g := newGroup(10)
 	for i := range 8 {
-		g.add(make([]byte, 100-headerSize), i == 4 || i == 6) // frames of 104 bytes
+		g.add(i == 4 || i == 6, make([]byte, 100-headerSize)) // frames of 104 bytes
 	}
 	for name, c := range map[string]struct {
 		limit, short int

@@ -163,11 +163,15 @@ func (l *Log) Notify() <-chan struct{} { return l.notify }
 //
 // Errors: [ErrTooLarge]; [ErrFull] while no space can be had, in which case
 // nothing was accepted; [ErrFailed]; [ErrClosed].
-func (l *Log) Append(rec []byte, urgent bool) (Seq, error) {
-	if len(rec) > l.opts.maxRecord() {
-		return 0, fmt.Errorf("append %d bytes: %w: at most %d fit a record here", len(rec), ErrTooLarge, l.opts.maxRecord())
+func (l *Log) Append(rec []byte, urgent bool) (Seq, error) { return l.AppendParts(urgent, rec) }
+
+// AppendParts is [Log.Append] of a record in parts.
+func (l *Log) AppendParts(urgent bool, parts ...[]byte) (Seq, error) {
+	n := lengthOf(parts)
+	if n > l.opts.maxRecord() {
+		return 0, fmt.Errorf("append %d bytes: %w: at most %d fit a record here", n, ErrTooLarge, l.opts.maxRecord())
 	}
-	size := frameSize(len(rec))
+	size := frameSize(n)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if urgent {
@@ -185,7 +189,7 @@ func (l *Log) Append(rec []byte, urgent bool) (Seq, error) {
 		l.space.Wait()
 	}
 	l.last++
-	l.pending.add(rec, urgent)
+	l.pending.add(urgent, parts...)
 	l.place.off += size
 	if l.next == nil && !l.wanted && l.place.off > l.place.size/2 {
 		l.wantNextLocked()

@@ -46,6 +46,9 @@ func NewWriter() *Writer {
 // [Writer.Bytes] before are overwritten.
 func (w *Writer) Reset() { w.buf.Reset() }
 
+// Grow makes room for n bytes more.
+func (w *Writer) Grow(n int) { w.buf.Grow(n) }
+
 // Bytes returns what was written since the last Reset. It is valid until the
 // next write.
 func (w *Writer) Bytes() []byte { return w.buf.Bytes() }

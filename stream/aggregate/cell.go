@@ -88,11 +88,11 @@ func (c *cell) add(p *stream.Part) {
 	}
 }
 
-// add takes some of a part's events in, and returns by how much heavier that made
+// add takes some of a job's events in, and returns by how much heavier that made
 // the details.
-func (d *details) add(def *Window, b *event.Columns, p *stream.Part, from, to int) int {
-	more := 0
-	if d.sketched {
+func (d *details) add(def *Window, b *event.Columns, j *job, from, to int) int {
+	p, more := j.part, 0
+	if j.sketched {
 		more = d.addValues(p.Values[from:to], p.Unsummed > 0)
 	}
 	if len(def.Distinct)+len(def.Top) == 0 {

@@ -78,10 +78,11 @@ type Engine struct {
 
 // job is to add a part of a batch where a target is.
 type job struct {
-	target *target
-	part   *stream.Part
-	line   int32 // of the batch
-	cell   *cell // nil until it is found, and if there is none to be
+	target   *target
+	part     *stream.Part
+	line     int32 // of the batch
+	sketched bool  // the details of the cell are
+	cell     *cell // nil until it is found, and if there is none to be
 }
 
 // line is what is known of a line of events.
@@ -213,6 +214,7 @@ func (e *Engine) count(a *stream.Arrival, j *job) {
 	}
 	if j.cell = c; c != nil {
 		c.add(p)
+		j.sketched = c.details != nil && c.details.sketched
 	}
 }
 
@@ -226,7 +228,7 @@ func (e *Engine) detail(a *stream.Arrival, j *job) {
 		}
 		// An event makes the details heavier by no more than perEvent.
 		to := min(len(p.Events), from+max((e.limits.Weight-e.weight)/w.def.perEvent(), 1))
-		e.weight += d.add(&w.def, &a.Columns, p, from, to)
+		e.weight += d.add(&w.def, &a.Columns, j, from, to)
 		from = to
 	}
 }

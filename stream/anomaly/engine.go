@@ -105,6 +105,7 @@ type line struct {
 type watchers struct {
 	rules  []ruling
 	probes []probe
+	few    [2]probe // the room of probes: beside them, since all are looked at together
 }
 
 // ruling is a rule that matches a line, and its window; nil while none is open.
@@ -288,19 +289,19 @@ func newOrigin(name string) *origin {
 // look finds what looks at a series.
 func (e *Engine) look(ln *line, series stream.Series) {
 	ln.looked = true
-	var w watchers
+	w := &watchers{}
 	for i := range e.cfg.Rules {
 		if r := &e.cfg.Rules[i]; stream.Match(r.Entity, series.Entity) && stream.Match(r.Signal, series.Signal) {
 			w.rules = append(w.rules, ruling{rule: r})
 		}
 	}
-	w.probes, ln.floor, ln.stepped = e.probes(series)
+	w.probes, ln.floor, ln.stepped = e.probes(w.few[:0], series)
 	ln.ruled = len(w.rules) > 0
 	for i := range w.probes {
 		ln.ratios = ln.ratios || w.probes[i].spec.kind == ratioTest
 	}
 	if len(w.rules)+len(w.probes) > 0 {
-		ln.by = &w
+		ln.by = w
 	}
 }
 

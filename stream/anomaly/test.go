@@ -111,9 +111,9 @@ type probe struct {
 // noEvent is above every severity.
 const noEvent = event.MaxSeverity + 1
 
-// probes finds the tests that look at a series, and the least severities that
-// matter to any, and to any but ratios.
-func (e *Engine) probes(series stream.Series) (list []probe, floor, stepped event.Severity) {
+// probes appends the tests that look at a series, and finds the least severities
+// that matter to any, and to any but ratios.
+func (e *Engine) probes(list []probe, series stream.Series) (_ []probe, floor, stepped event.Severity) {
 	floor, stepped = noEvent, noEvent
 	for i := range e.specs {
 		s := &e.specs[i]

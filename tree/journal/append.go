@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -10,7 +11,8 @@ import (
 // Append writes one record, lets the core step it, and returns its sequence.
 // The outputs are delivered once the record is synced. An urgent record does
 // not wait behind bulk. [wal.ErrFull] means that nothing was accepted; after
-// any other error the journal takes nothing more.
+// any other error the journal takes nothing more. The body of a record that the core
+// prepares must not change from now on.
 func (j *Journal) Append(kind uint8, body []byte, urgent bool) (wal.Seq, error) {
 	rank := Last
 	if j.opts.Rank != nil {
@@ -21,7 +23,7 @@ func (j *Journal) Append(kind uint8, body []byte, urgent bool) (wal.Seq, error) 
 
 // AppendAs is Append for a record that is worth more, or less, than its kind.
 func (j *Journal) AppendAs(rank Rank, kind uint8, body []byte, urgent bool) (wal.Seq, error) {
-	rec := newRecord(kind, body)
+	rec := record{kind: kind, body: body}
 	if p, ok := j.core.(Preparer); ok && p.Prepares(kind) {
 		if err := j.Short(rank); err != nil {
 			return 0, fmt.Errorf("append: %w", err)
@@ -32,7 +34,9 @@ func (j *Journal) AppendAs(rank Rank, kind uint8, body []byte, urgent bool) (wal
 		}
 		turn <- struct{}{}
 		defer func() { <-turn }()
-		rec.prepared = p.Prepare(kind, rec.bytes[1:])
+		rec.prepared = p.Prepare(kind, body)
+	} else {
+		rec.body = bytes.Clone(body) // the core may keep it
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -79,33 +83,26 @@ func (j *Journal) Short(rank Rank) error { return j.spare(rank, 0) }
 
 // record is one on its way into the log.
 type record struct {
-	bytes    []byte // its kind, then its body
-	prepared any    // of a Preparer's records
-}
-
-func newRecord(kind uint8, body []byte) record {
-	r := record{bytes: make([]byte, 1+len(body))}
-	r.bytes[0] = kind
-	copy(r.bytes[1:], body)
-	return r
+	kind     uint8
+	body     []byte
+	prepared any // of a Preparer's records
 }
 
 func (j *Journal) appendLocked(rec record, urgent bool) error {
-	at, err := j.log.Append(rec.bytes, urgent)
+	at, err := j.log.AppendParts(urgent, []byte{rec.kind}, rec.body)
 	if err != nil {
 		return err // nothing was accepted; a failed log says so to every call
 	}
-	j.grown += int64(len(rec.bytes))
+	j.grown += int64(1 + len(rec.body))
 	j.since++
-	kind, body := rec.bytes[0], rec.bytes[1:]
-	if kind > MaxKind {
+	if rec.kind > MaxKind {
 		return nil
 	}
 	say := func(o Output) { j.sayLocked(at, o) }
 	if p, ok := j.core.(Preparer); ok {
-		err = p.StepPrepared(at, kind, body, rec.prepared, say)
+		err = p.StepPrepared(at, rec.kind, rec.body, rec.prepared, say)
 	} else {
-		err = j.core.Step(at, kind, body, say)
+		err = j.core.Step(at, rec.kind, rec.body, say)
 	}
 	if err != nil {
 		return j.failLocked(fmt.Errorf("step record %d: %w", at, err))
@@ -122,7 +119,7 @@ func (j *Journal) sayLocked(at wal.Seq, o Output) {
 // hashLocked records the hash of the outputs since the last one. The stretch
 // ends only if its record is accepted: a replay ends it there, too.
 func (j *Journal) hashLocked() error {
-	if err := j.appendLocked(newRecord(KindHash, j.sum.value()), false); err != nil {
+	if err := j.appendLocked(record{kind: KindHash, body: j.sum.value()}, false); err != nil {
 		return err
 	}
 	j.sum.fold()

@@ -209,7 +209,7 @@ func Open(opts Options) (_ *Journal, rec wal.Recovery, err error) {
 	}
 	j.sum, j.since = s.sum, s.since
 	if s.logic != j.core.Logic() {
-		if err := j.appendLocked(newRecord(KindLogic, binary.AppendUvarint(nil, uint64(j.core.Logic()))), false); err != nil {
+		if err := j.appendLocked(record{kind: KindLogic, body: binary.AppendUvarint(nil, uint64(j.core.Logic()))}, false); err != nil {
 			return nil, rec, err
 		}
 		j.grown = opts.CheckpointBytes // a change of logic is followed by a checkpoint

@@ -48,9 +48,10 @@ func (s *stepper) start(c wal.Checkpoint) error {
 	return nil
 }
 
-// maxAhead bounds the records that are read and prepared before their turn;
-// each may hold a batch, decoded.
-const maxAhead = 16
+// aheadPerProc bounds the records, by processor, that are read and prepared before
+// their turn. Each may hold a batch, decoded: more would only push what the core
+// works with out of the processors' caches.
+const aheadPerProc = 3
 
 // ahead is a record that waits for its turn.
 type ahead struct {
@@ -92,11 +93,12 @@ func (a *ahead) await(p Preparer, work <-chan *ahead) {
 // run steps to the end of the log.
 func (s *stepper) run(r *wal.Reader) error {
 	stop := make(chan struct{})
-	queue := make(chan *ahead, maxAhead)
+	most := aheadPerProc * runtime.GOMAXPROCS(0)
+	queue := make(chan *ahead, most)
 	var work chan *ahead // nil if nothing is to be prepared
 	p, prepares := s.core.(Preparer)
 	if prepares {
-		work = make(chan *ahead, maxAhead)
+		work = make(chan *ahead, most)
 	}
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
