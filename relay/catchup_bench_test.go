@@ -13,6 +13,7 @@ import (
 	"pando/event"
 	"pando/event/clock"
 	"pando/internal/durable"
+	"pando/stream/aggregate"
 	"pando/transport"
 	"pando/tree/custody"
 	"pando/tree/journal"
@@ -24,13 +25,25 @@ import (
 // from several agents at once, made durable and stepped, with how fast it steps
 // the same log again when it restarts.
 func BenchmarkCatchUp(b *testing.B) {
+	b.Run("small", func(b *testing.B) { benchmarkCatchUp(b, 512, nil) })
+	b.Run("large", func(b *testing.B) { benchmarkCatchUp(b, 4096, nil) })
+	b.Run("windows", func(b *testing.B) {
+		benchmarkCatchUp(b, 4096, []aggregate.Window{
+			{Name: "series", Length: 10 * time.Second, Lateness: time.Second, Quantiles: []float64{0.5, 0.99}, MaxGroups: 1 << 17},
+			{Name: "entities", By: aggregate.ByEntity, Length: 10 * time.Second, Slide: time.Second, Lateness: time.Second},
+		})
+	})
+}
+
+// benchmarkCatchUp does it with batches of so many events.
+func benchmarkCatchUp(b *testing.B, events int, windows []aggregate.Window) {
 	const (
-		agents  = 4
-		batches = 900 // of each; their log is just short of a checkpoint
-		events  = 512
+		agents = 4
 		// A restart takes a fraction of a second, some of it on the disk.
 		restarts = 5
 	)
+	batches := 900 * 512 / events // of each agent; their log is just short of a checkpoint
+	all := uint64(agents * batches * events)
 	r := &region{t: b, dir: b.TempDir()}
 	r.init()
 	var creds [agents]*transport.Credentials
@@ -44,6 +57,7 @@ func BenchmarkCatchUp(b *testing.B) {
 	server := r.credentials(transport.RoleRelay, "r1")
 	for b.Loop() {
 		o := DefaultOptions()
+		o.Analysis.Windows = windows
 		o.Dir, o.Credentials, o.Network, o.Listen, o.Parents = b.TempDir(), server, transport.TCP(), "127.0.0.1:0", []string{"127.0.0.1:1"}
 		x, err := New(o)
 		if err != nil {
@@ -54,11 +68,11 @@ func BenchmarkCatchUp(b *testing.B) {
 		go func() { done <- x.Run(ctx) }()
 		time.Sleep(timeGrace + 200*time.Millisecond) // a new relay without a root lets nobody in before
 		began := time.Now()
-		var all sync.WaitGroup
+		var agents sync.WaitGroup
 		for i := range creds {
-			all.Go(func() { handOver(b, creds[i], x.Addr(), bodies[i]) })
+			agents.Go(func() { handOver(b, creds[i], x.Addr(), bodies[i]) })
 		}
-		all.Wait()
+		agents.Wait()
 		live := time.Since(began)
 		if err := x.journal.Log().Close(); err != nil { // no checkpoint: all of it is stepped again
 			b.Fatal(err)
@@ -68,10 +82,10 @@ func BenchmarkCatchUp(b *testing.B) {
 
 		again := time.Duration(0)
 		for range restarts {
-			again += restart(b, filepath.Join(o.Dir, "wal"), agents*batches*events) / restarts
+			again += restart(b, filepath.Join(o.Dir, "wal"), all) / restarts
 		}
-		b.ReportMetric(agents*batches*events/live.Seconds(), "live-events/s")
-		b.ReportMetric(agents*batches*events/again.Seconds(), "events/s")
+		b.ReportMetric(float64(all)/live.Seconds(), "live-events/s")
+		b.ReportMetric(float64(all)/again.Seconds(), "events/s")
 		b.ReportMetric(live.Seconds()/again.Seconds(), "x-live")
 	}
 }

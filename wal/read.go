@@ -89,6 +89,7 @@ type Reader struct {
 	log    *Log
 	next   Seq
 	single bool // one record is wanted: read little ahead
+	retain bool // what buf was once stays as it is
 
 	seg *segment // where the next record's frame is, if off is not 0
 	off int64
@@ -109,11 +110,15 @@ func (r *Reader) Skip(to Seq) {
 	}
 }
 
+// Retain makes the bytes of the records to come valid for good. As long as any of
+// them is in use, so is the memory of up to 256 KB around it.
+func (r *Reader) Retain() { r.retain = true }
+
 // readAhead is how much a reader takes from the file at a time.
 const readAhead = 256 << 10
 
 // Next returns the next record and its sequence, synced or not. The bytes are
-// valid until the next call. [io.EOF] means that no more is appended yet, and
+// valid until the next call, unless [Reader.Retain] was called. [io.EOF] means that no more is appended yet, and
 // a later call may succeed; [ErrTrimmed] that the record is gone.
 func (r *Reader) Next() (Seq, []byte, error) {
 	for {
@@ -220,6 +225,9 @@ func (r *Reader) lookMemory() ([]byte, error) {
 		rec = l.pending.payload(r.next)
 	}
 	r.off = 0
+	if r.retain {
+		r.buf = nil
+	}
 	r.buf = append(r.buf[:0], rec...)
 	if r.buf == nil { // an empty record is there, too
 		r.buf = []byte{}
@@ -232,6 +240,9 @@ func (r *Reader) fill(f durable.File) error {
 	want := int64(readAhead)
 	if r.single {
 		want = indexStep
+	}
+	if r.retain {
+		r.buf = nil
 	}
 	for {
 		want = min(want, r.end-r.off)

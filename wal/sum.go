@@ -10,17 +10,23 @@ import (
 	"pando/internal/durable"
 )
 
-// maxLate bounds the bytes that a [sum] keeps for later.
-const maxLate = 1 << 20
+const (
+	// maxLate bounds the bytes that a [sum] keeps for later.
+	maxLate = 1 << 20
+	// startLate is how many of them make it begin: a log that is only read, or is
+	// about to be, needs no sum.
+	startLate = 4 << 10
+)
 
 // sum is the SHA-256 of a segment that grows. That of a segment which was there
-// before is worked out beside its writer and its readers: at a gigabyte or two a
+// before is worked out beside its writer, once that goes on: at a gigabyte or two a
 // second it would hold up a start by as much as the scan of the whole log does.
 // One goroutine uses it.
 type sum struct {
 	hash  hash.Hash
 	ready chan struct{} // closed when hash holds what was there before
-	err   error         // of reading that
+	begin func()        // works that out; nil once begun
+	err   error         // of reading
 	late  []byte        // what was written since
 }
 
@@ -31,21 +37,26 @@ func newSum() *sum {
 	return s
 }
 
-// sumOf is the sum of the first n bytes of f, which may be closed before the sum
-// is there, if nobody wants it any more.
+// sumOf is the sum of the first n bytes of f, which may be closed when nobody wants
+// the sum any more.
 func sumOf(f durable.File, n int64) *sum {
 	s := &sum{ready: make(chan struct{})}
-	go func() {
-		defer close(s.ready)
-		s.hash, s.err = hashPrefix(f, n)
-	}()
+	s.begin = func() {
+		s.begin = nil
+		go func() {
+			defer close(s.ready)
+			s.hash, s.err = hashPrefix(f, n)
+		}()
+	}
 	return s
 }
 
 // write adds what was written behind the bytes so far. It copies b, or waits.
 func (s *sum) write(b []byte) {
 	if s.busy() && len(s.late)+len(b) <= maxLate {
-		s.late = append(s.late, b...)
+		if s.late = append(s.late, b...); s.begin != nil && len(s.late) >= startLate {
+			s.begin()
+		}
 		return
 	}
 	if s.wait() == nil {
@@ -64,6 +75,9 @@ func (s *sum) busy() bool {
 
 // wait returns once hash holds all bytes so far.
 func (s *sum) wait() error {
+	if s.begin != nil {
+		s.begin()
+	}
 	<-s.ready
 	if s.err == nil {
 		s.hash.Write(s.late)

@@ -122,6 +122,9 @@ func (s *Sketch) readBuckets(r *pack.Reader) {
 		case number == 0:
 			s.zeros = c
 		case number > 0:
+			if s.pos.used == 0 {
+				s.pos.keys, s.pos.counts = make([]int32, 0, n-i), make([]uint64, 0, n-i)
+			}
 			s.pos.append(int32(number-1), c)
 		default:
 			s.neg.append(int32(-number-1), c)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"runtime"
 	"sync"
-	"sync/atomic"
 
 	"pando/internal/pack"
 	"pando/wal"
@@ -58,114 +57,133 @@ type ahead struct {
 	seq      wal.Seq
 	kind     uint8
 	body     []byte
-	err      error       // of the log: it ends here
-	taken    atomic.Bool // somebody prepares it
+	err      error // of the log: it ends here
 	prepared any
-	ready    chan struct{} // closed once prepared
+	ready    bool
 }
 
-// prepare prepares the record, unless somebody else does.
-func (a *ahead) prepare(p Preparer) {
-	if a.taken.CompareAndSwap(false, true) {
-		a.prepared = p.Prepare(a.kind, a.body)
-		close(a.ready)
-	}
+// crew steps the records of a log in their order, all hands doing whatever is next:
+// stepping the record whose turn it is, or reading and preparing one of those
+// behind it. So nobody waits while there is work, nor has to be woken for it.
+type crew struct {
+	stepper  *stepper
+	reader   *wal.Reader
+	preparer Preparer // nil: nothing is to be prepared
+	most     int      // records in line
+
+	mu       sync.Mutex
+	changed  *sync.Cond
+	line     []*ahead // in their order
+	reading  bool
+	ended    bool // all is read
+	stepping bool
+	err      error // why it ended before its time
 }
 
-// await returns once the record is prepared, and rather prepares it, or those
-// behind it, than waits.
-func (a *ahead) await(p Preparer, work <-chan *ahead) {
-	a.prepare(p)
-	for {
-		select {
-		case <-a.ready:
-			return
-		case b, more := <-work:
-			if !more {
-				<-a.ready
-				return
-			}
-			b.prepare(p)
-		}
-	}
-}
+// smallRecord is the size below which a record gets memory of its own: what a core
+// keeps of it would hold on to all that was read with it.
+const smallRecord = 4 << 10
 
 // run steps to the end of the log.
 func (s *stepper) run(r *wal.Reader) error {
-	stop := make(chan struct{})
-	most := aheadPerProc * runtime.GOMAXPROCS(0)
-	queue := make(chan *ahead, most)
-	var work chan *ahead // nil if nothing is to be prepared
-	p, prepares := s.core.(Preparer)
-	if prepares {
-		work = make(chan *ahead, most)
+	r.Retain()
+	c := &crew{stepper: s, reader: r}
+	c.changed = sync.NewCond(&c.mu)
+	hands := 1
+	if p, ok := s.core.(Preparer); ok {
+		c.preparer, hands = p, runtime.GOMAXPROCS(0)
 	}
-	var helpers sync.WaitGroup
-	defer helpers.Wait()
-	defer close(stop)
-	helpers.Go(func() { readAhead(r, queue, work, stop) })
-	for i := 1; prepares && i < runtime.GOMAXPROCS(0); i++ {
-		helpers.Go(func() {
-			for a := range work {
-				a.prepare(p)
-			}
-		})
+	c.most = aheadPerProc * hands
+	var others sync.WaitGroup
+	for range hands - 1 {
+		others.Go(c.work)
 	}
-	for a := range queue {
-		if prepares {
-			a.await(p, work)
-		}
-		if a.err != nil {
-			return a.err
-		}
-		s.records++
-		s.since++
-		if err := s.step(a); err != nil {
-			return err
-		}
-	}
-	return nil
+	c.work()
+	others.Wait()
+	return c.err
 }
 
-// readAhead reads to the end of the log, and hands each record to the queue and,
-// if it is the core's, to those who prepare it.
-func readAhead(r *wal.Reader, queue, work chan<- *ahead, stop <-chan struct{}) {
-	defer close(queue)
-	if work != nil {
-		defer close(work)
-	}
+// work does what is next until nothing is.
+func (c *crew) work() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for {
-		seq, b, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		a := &ahead{seq: seq, ready: make(chan struct{})}
 		switch {
-		case err != nil:
-			a.err = fmt.Errorf("replay: %w", err)
-		case len(b) == 0:
-			a.err = fmt.Errorf("replay: record %d is empty: %w", seq, wal.ErrCorrupt)
+		case c.err != nil, c.ended && len(c.line) == 0:
+			c.changed.Broadcast()
+			return
+		case !c.stepping && len(c.line) > 0 && c.line[0].ready:
+			c.stepNext()
+		case !c.reading && !c.ended && len(c.line) < c.most:
+			c.readNext()
 		default:
-			a.kind, a.body = b[0], bytes.Clone(b[1:])
-		}
-		if a.err != nil || a.kind > MaxKind {
-			a.taken.Store(true)
-			close(a.ready)
-		} else if work != nil {
-			select {
-			case work <- a:
-			default: // those who prepare have enough to do
-			}
-		}
-		select {
-		case queue <- a:
-		case <-stop:
-			return
-		}
-		if a.err != nil {
-			return
+			c.changed.Wait()
 		}
 	}
+}
+
+// stepNext steps the first record in line. It lets go of the lock meanwhile.
+func (c *crew) stepNext() {
+	a := c.line[0]
+	c.line, c.stepping = c.line[1:], true
+	c.mu.Unlock()
+	err := a.err
+	if err == nil {
+		c.stepper.records++
+		c.stepper.since++
+		err = c.stepper.step(a)
+	}
+	c.mu.Lock()
+	c.stepping = false
+	if c.err == nil {
+		c.err = err
+	}
+	c.changed.Signal()
+}
+
+// readNext reads a record, puts it in line and prepares it. It lets go of the lock
+// meanwhile.
+func (c *crew) readNext() {
+	c.reading = true
+	c.mu.Unlock()
+	a := next(c.reader)
+	c.mu.Lock()
+	c.reading = false
+	if a == nil || a.err != nil {
+		c.ended = true
+	}
+	if a != nil {
+		c.line = append(c.line, a)
+		if a.err == nil && a.kind <= MaxKind && c.preparer != nil {
+			c.changed.Signal() // somebody else may read on
+			c.mu.Unlock()
+			a.prepared = c.preparer.Prepare(a.kind, a.body)
+			c.mu.Lock()
+		}
+		a.ready = true
+	}
+	c.changed.Signal()
+}
+
+// next reads a record; nil at the end.
+func next(r *wal.Reader) *ahead {
+	seq, b, err := r.Next()
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	a := &ahead{seq: seq}
+	switch {
+	case err != nil:
+		a.err = fmt.Errorf("replay: %w", err)
+	case len(b) == 0:
+		a.err = fmt.Errorf("replay: record %d is empty: %w", seq, wal.ErrCorrupt)
+	default:
+		a.kind, a.body = b[0], b[1:]
+		if len(b) < smallRecord {
+			a.body = bytes.Clone(a.body)
+		}
+	}
+	return a
 }
 
 func (s *stepper) step(a *ahead) error {
