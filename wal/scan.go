@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"pando/internal/durable"
 )
@@ -94,40 +95,53 @@ func scanSegment(f durable.File, name string, visit visitor) (*scan, error) {
 	}
 	s := &scan{name: name, size: size, end: preambleSize, group: preambleSize}
 	w := &window{f: f, size: size}
-	if err := s.run(w, visit); err != nil {
+	var dirty int64
+	var unread error
+	var tail sync.WaitGroup // what is empty yet is read beside what is full
+	tail.Go(func() { dirty, unread = lastNonZero(f, size) })
+	ok, err := s.frames(w, visit)
+	tail.Wait()
+	if ok && err == nil {
+		if err = unread; err == nil {
+			err = s.judge(w, max(dirty, s.end))
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("scan %s: %w", name, err)
 	}
 	return s, nil
 }
 
-func (s *scan) run(w *window, visit visitor) error {
+// frames goes to where the frames end, in order or by damage. It reports false if
+// the file is damaged as a whole.
+func (s *scan) frames(w *window, visit visitor) (bool, error) {
 	head, err := w.bytes(0, preambleSize)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if s.pre, err = decodePreamble(head); err != nil {
 		s.damage = &damage{off: 0, reason: err.Error(), vouched: true}
-		return nil
+		return false, nil
 	}
 	s.seed = s.pre.seed()
 	switch {
 	case s.pre.number != segmentNumber(s.name):
 		s.damage = &damage{off: 0, reason: fmt.Sprintf("the file holds segment %d", s.pre.number), vouched: true}
-		return nil
+		return false, nil
 	case s.size > s.pre.size:
 		s.damage = &damage{off: s.pre.size, reason: "the file is longer than its preamble says", vouched: true}
-		return nil
+		return false, nil
 	}
 	for !s.sealed {
 		more, err := s.frame(w, visit)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if !more {
 			break
 		}
 	}
-	return s.judge(w)
+	return true, nil
 }
 
 // frame checks the frame at s.end and moves behind it. It reports false where
@@ -212,11 +226,7 @@ func (s *scan) apply(h header, off int64, payload []byte) {
 
 // judge looks at what lies behind the last valid frame: zeros, a torn write
 // or damage to bytes that had been synced.
-func (s *scan) judge(w *window) error {
-	dirty, err := lastNonZero(w, s.end)
-	if err != nil {
-		return err
-	}
+func (s *scan) judge(w *window, dirty int64) error {
 	switch {
 	case s.damage != nil:
 	case s.sealed && dirty > s.end:
@@ -259,24 +269,21 @@ func (s *scan) seekVoucher(w *window) error {
 	return nil
 }
 
-// lastNonZero returns the offset behind the last byte from off on that is not
-// zero, or off.
-func lastNonZero(w *window, off int64) (int64, error) {
-	dirty := off
-	for at := off; at < w.size; {
-		b, err := w.bytes(at, int(min(scanWindow, w.size-at)))
-		if err != nil {
-			return 0, err
-		}
-		if len(b) == 0 {
-			return 0, io.ErrUnexpectedEOF
+// lastNonZero returns the offset behind the last byte of a file that is not zero.
+func lastNonZero(f durable.File, size int64) (int64, error) {
+	buf := make([]byte, min(scanWindow, size))
+	for end := size; end > 0; {
+		b := buf[:min(int64(len(buf)), end)]
+		at := end - int64(len(b))
+		if n, err := f.ReadAt(b, at); n < len(b) {
+			return 0, errors.Join(io.ErrUnexpectedEOF, err)
 		}
 		if !isZero(b) {
-			dirty = at + int64(len(bytes.TrimRight(b, "\x00")))
+			return at + int64(len(bytes.TrimRight(b, "\x00"))), nil
 		}
-		at += int64(len(b))
+		end = at
 	}
-	return dirty, nil
+	return 0, nil
 }
 
 func isZero(b []byte) bool {

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -327,5 +328,58 @@ func TestReaderSkips(t *testing.T) {
 	r.Skip(n + 1)
 	if _, _, err := r.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("behind the last record: %v", err)
+	}
+}
+
+// TestRetainedRecordsStay reads records from files, across segments, and from
+// memory, and looks at all of them when the last was read.
+func TestRetainedRecordsStay(t *testing.T) {
+	l, _ := mustOpen(t, small(faulty.New()))
+	defer mustClose(t, l)
+	const n = 500
+	mustAppend(t, l, n)
+	r := l.Reader(1)
+	r.Retain()
+	var all [][]byte
+	for range n {
+		_, b, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b)
+	}
+	for i, b := range all {
+		if want := content(Seq(i + 1)); !bytes.Equal(b, want) {
+			t.Fatalf("record %d became %q, want %q", i+1, b, want)
+		}
+	}
+	if len(l.segs) < 3 {
+		t.Errorf("%d segments: want some", len(l.segs))
+	}
+}
+
+// TestReopenedSegmentIsSealedRight goes on with a segment that another process
+// began, by less than its sum leaves for later and by much more: its seal holds the
+// hash of all of it.
+func TestReopenedSegmentIsSealedRight(t *testing.T) {
+	for _, more := range []int{1, 3 * startLate, 4 * maxLate} {
+		o := DefaultOptions(dir)
+		o.FS, o.SegmentBytes = faulty.New(), 8<<20
+		for _, n := range []int{3 << 20, more, 8 << 20} {
+			l, _ := mustOpen(t, o)
+			for ; n > 0; n -= 32 << 10 {
+				if _, err := l.Append(make([]byte, min(n, 32<<10)), false); err != nil {
+					t.Fatal(err)
+				}
+			}
+			mustClose(t, l)
+		}
+		if err := Verify(o.FS, dir); err != nil {
+			t.Errorf("%d bytes more: %v", more, err)
+		}
+		list, err := Inspect(o.FS, dir)
+		if err != nil || !list.Segments[0].Sealed {
+			t.Errorf("%d bytes more: %+v, %v: want a sealed segment", more, list, err)
+		}
 	}
 }
