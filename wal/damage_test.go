@@ -54,7 +54,7 @@ func written(t *testing.T, n int) *faulty.Disk {
 	if v.used == len(v.scans)-1 {
 		pre := v.scans[v.used].pre
 		pre.number++
-		_ = must(createSegment(disk, dir, pre)).Close()
+		_ = must(createSegment(disk, dir, pre, nil)).Close()
 	}
 	return disk
 }

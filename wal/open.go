@@ -160,7 +160,7 @@ func cutTail(fsys durable.FS, dir string, s *scan, c cut) (copied string, err er
 	if err := durable.WriteFile(fsys, copied, torn); err != nil {
 		return "", err
 	}
-	return copied, durable.ZeroFill(f, c.from, c.to)
+	return copied, durable.ZeroFill(f, c.from, c.to, nil)
 }
 
 // start builds the Log from a mended folder and makes sure that its end is

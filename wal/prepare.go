@@ -83,11 +83,40 @@ func (l *Log) newSegment(pre preamble) (*prepared, error) {
 	if pre.salt, err = random64(); err != nil {
 		return nil, err
 	}
-	f, err := createSegment(l.opts.FS, l.opts.Dir, pre)
+	f, err := createSegment(l.opts.FS, l.opts.Dir, pre, func(at int64) { l.pace(at, pre.size) })
 	if err != nil {
 		return nil, err
 	}
 	return &prepared{seg: &segment{name: segmentName(pre.number), pre: pre, seed: pre.seed()}, f: f}, nil
+}
+
+const (
+	// paceStep is how often the preparation of a segment looks whether it should
+	// go on, and paceMost how long it waits for that at most: an idle log has its
+	// next segment in some seconds.
+	paceStep = 10 * time.Millisecond
+	paceMost = 100 * time.Millisecond
+)
+
+// pace holds the preparation of a segment back, of which so many bytes are done, to
+// twice the speed at which the present one fills up: so it is ready when that is
+// three quarters full, and the disk is not busy with zeros while somebody waits
+// for a sync.
+func (l *Log) pace(done, size int64) {
+	for waited := time.Duration(0); waited < paceMost && l.running && !l.hurries(done, size); waited += paceStep {
+		if l.sleep(paceStep) {
+			return
+		}
+	}
+}
+
+// hurries reports whether the preparation is behind.
+func (l *Log) hurries(done, size int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	half := float64(l.place.size) / 2 // a preparation begins when that is full
+	full := (float64(l.place.off) - half) / half
+	return l.closing || l.err != nil || float64(done)/float64(size) <= 2*full
 }
 
 // random64 is a random number other than 0.

@@ -126,8 +126,8 @@ func (x *sparseIndex) find(record uint64) (at uint64, off int64) {
 
 // createSegment makes an unused segment: zero-filled, with its preamble, under
 // its final name. After a crash the name stands for a whole unused segment or
-// is not there. The file is open for writing.
-func createSegment(fsys durable.FS, dir string, pre preamble) (durable.File, error) {
+// is not there. The file is open for writing. Pause is that of [durable.ZeroFill].
+func createSegment(fsys durable.FS, dir string, pre preamble, pause func(at int64)) (durable.File, error) {
 	name := filepath.Join(dir, segmentName(pre.number))
 	temp := name + preparedSuffix
 	if err := fsys.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -137,7 +137,7 @@ func createSegment(fsys durable.FS, dir string, pre preamble) (durable.File, err
 	if err != nil {
 		return nil, fmt.Errorf("create segment: %w", err)
 	}
-	if err := fillSegment(fsys, f, pre, temp, name); err != nil {
+	if err := fillSegment(fsys, f, pre, temp, name, pause); err != nil {
 		_ = f.Close()
 		_ = fsys.Remove(temp) // gives back the space; the next attempt removes it too
 		return nil, fmt.Errorf("create segment %s: %w", filepath.Base(name), err)
@@ -145,11 +145,11 @@ func createSegment(fsys durable.FS, dir string, pre preamble) (durable.File, err
 	return f, nil
 }
 
-func fillSegment(fsys durable.FS, f durable.File, pre preamble, temp, name string) error {
+func fillSegment(fsys durable.FS, f durable.File, pre preamble, temp, name string, pause func(at int64)) error {
 	if _, err := f.WriteAt(pre.encode(), 0); err != nil {
 		return err
 	}
-	if err := durable.ZeroFill(f, preambleSize, pre.size); err != nil {
+	if err := durable.ZeroFill(f, preambleSize, pre.size, pause); err != nil {
 		return err
 	}
 	if err := fsys.Rename(temp, name); err != nil {

@@ -75,7 +75,7 @@ func conform(t *testing.T, fsys durable.FS, dir string) {
 	if size, err := f.Size(); size != 10 || err != nil {
 		t.Errorf("size %d, %v", size, err)
 	}
-	must(t, durable.ZeroFill(f, 4, 6))
+	must(t, durable.ZeroFill(f, 4, 6, nil))
 	must(t, f.Close())
 	must(t, fsys.Rename(path("b"), path("a")))
 	must(t, durable.WriteFile(fsys, path("c"), []byte("c")))

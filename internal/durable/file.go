@@ -9,11 +9,9 @@ import (
 )
 
 const (
-	// zeroChunk is how much zero-filling writes at a time.
+	// zeroChunk is how much zero-filling writes at a time, and leaves unsynced: a
+	// foreground sync on the same disk queues behind no more than this.
 	zeroChunk = 1 << 20
-	// zeroSync is how much zero-filling leaves unsynced: a foreground sync
-	// on the same disk queues behind no more than this.
-	zeroSync = 4 << 20
 )
 
 // TempSuffix marks a file that [WriteFile] has not finished. One that is
@@ -23,21 +21,23 @@ const TempSuffix = ".tmp"
 // ZeroFill writes zeros over [from, to) of f and makes them durable, so that
 // later writes there change no metadata and cannot run out of space on a
 // file system that writes in place. (A file that is merely allocated is
-// several times slower: each first write converts an extent.)
-func ZeroFill(f File, from, to int64) error {
+// several times slower: each first write converts an extent.) Pause, unless nil, is
+// called each megabyte with the offset that was reached, and may take its time.
+func ZeroFill(f File, from, to int64, pause func(at int64)) error {
 	zeros := make([]byte, min(zeroChunk, max(to-from, 0)))
-	unsynced := 0
 	for at := from; at < to; {
 		n := min(int64(len(zeros)), to-at)
 		if _, err := f.WriteAt(zeros[:n], at); err != nil {
 			return fmt.Errorf("zero-fill at %d: %w", at, err)
 		}
-		at += n
-		if unsynced += int(n); unsynced >= zeroSync && at < to {
-			unsynced = 0
-			if err := f.Datasync(); err != nil {
-				return fmt.Errorf("zero-fill at %d: %w", at, err)
-			}
+		if at += n; at == to {
+			break
+		}
+		if err := f.Datasync(); err != nil {
+			return fmt.Errorf("zero-fill at %d: %w", at, err)
+		}
+		if pause != nil {
+			pause(at)
 		}
 	}
 	if err := f.Sync(); err != nil {
