@@ -32,6 +32,10 @@ const (
 	// one begun, as logs are rotated. The one before is overwritten then, which
 	// its agent has read long before.
 	rotateBytes = 256 << 20
+	// flushEvery is how often what was written is brought to the disk. Left to the
+	// kernel it goes there in one burst after half a minute, and for a second or two
+	// no sync of any node comes through.
+	flushEvery = 500 * time.Millisecond
 )
 
 // writer is the process that writes what agents read: lines of JSON into one
@@ -104,6 +108,28 @@ func (w *writer) Start(s WriteSpec, _ *None) error {
 	}
 	w.idle = make(chan struct{})
 	w.run(w.write)
+	w.run(w.flush)
+	return nil
+}
+
+// flush brings the files to the disk as they grow.
+func (w *writer) flush(ctx context.Context) error {
+	for ctx.Err() == nil {
+		pause(ctx, flushEvery)
+		for _, l := range w.files {
+			f, err := os.Open(l.path)
+			if errors.Is(err, os.ErrNotExist) { // it is being rotated
+				continue
+			}
+			if err == nil {
+				err = errors.Join(f.Sync(), f.Close())
+			}
+			if err != nil {
+				w.fail(err)
+				return err
+			}
+		}
+	}
 	return nil
 }
 
