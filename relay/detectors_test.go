@@ -6,8 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"pando/event"
 	"pando/internal/pack"
+	"pando/stream/anomaly"
 )
 
 // The same console message reaches the relay through two agents. It is one
@@ -71,6 +74,36 @@ func TestOneAlarmByTwoAgents(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What detectors have no room for is told: a relay keeps 4,096 codes of an origin.
+func TestUndetectedIsCounted(t *testing.T) {
+	b := newBench(t)
+	b.uplink(1)
+	a := b.agent("eu/a", 1)
+	const more = 7
+	a.writeEvents(t, event.Critical, anomaly.MaxCodes+more, true, func(i int, e *event.Event) {
+		e.Signal, e.Severity = fmt.Sprint("E", i), event.SeverityError
+	})
+	b.mustOpen(a)
+	b.root(0)
+	b.send(a, event.Critical, 0, 1)
+	b.restart()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(detectorCollector{b.core.engine.Refused})
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			told[f.GetName()+" "+m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+		}
+	}
+	if told["pando_relay_undetected_total codes"] != more || told["pando_relay_undetected_total origins"] != 0 {
+		t.Errorf("told %v, want %d codes", told, more)
 	}
 }
 

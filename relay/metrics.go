@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"pando/stream/anomaly"
+	"pando/tree/journal"
 )
 
 type metrics struct {
@@ -46,4 +49,30 @@ func (r *rate) update(now time.Time, count uint64) {
 		r.value = float64(count-min(r.count, count)) / d
 	}
 	r.at, r.count = now, count
+}
+
+// detectorsRefused is what the detectors had no room for.
+func (r *Relay) detectorsRefused() (n anomaly.Refused) {
+	r.journal.View(func(k journal.Core) { n = k.(*core).engine.Refused() })
+	return n
+}
+
+// detectorCollector tells Prometheus what the detectors had no room for.
+type detectorCollector struct{ refused func() anomaly.Refused }
+
+var undetected = prometheus.NewDesc("pando_relay_undetected_total",
+	"What detectors had no room for: events of too many origins, speakers or codes, of series without a rule window (windows), older than theirs (late), that no rate, ratio or level is tested of (tests); new codes learnt without a finding beside too many others (novelties).",
+	[]string{"what"}, nil)
+
+func (c detectorCollector) Describe(out chan<- *prometheus.Desc) { out <- undetected }
+
+func (c detectorCollector) Collect(out chan<- prometheus.Metric) {
+	n := c.refused()
+	for _, x := range []struct {
+		what  string
+		count uint64
+	}{{"origins", n.Origins}, {"speakers", n.Speakers}, {"codes", n.Codes}, {"novelties", n.Novelties},
+		{"windows", n.Windows}, {"late", n.Late}, {"tests", n.Tests}} {
+		out <- prometheus.MustNewConstMetric(undetected, prometheus.CounterValue, float64(x.count), x.what)
+	}
 }

@@ -92,7 +92,7 @@ func New(o Options) (_ *Relay, err error) {
 		return nil, err
 	}
 	if o.Registerer != nil {
-		o.Registerer.MustRegister(windowCollector{r.windowStats}, patternCollector{r.Patterns})
+		o.Registerer.MustRegister(windowCollector{r.windowStats}, patternCollector{r.Patterns}, detectorCollector{r.detectorsRefused})
 	}
 	if err := r.listen(); err != nil {
 		return nil, err

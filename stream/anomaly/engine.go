@@ -199,6 +199,9 @@ type Size struct {
 	Refused    Refused
 }
 
+// Refused counts what found no room since the engine began.
+func (e *Engine) Refused() Refused { return e.refused }
+
 // Size counts; it walks over all speakers and tests.
 func (e *Engine) Size() Size {
 	z := Size{
