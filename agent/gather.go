@@ -12,11 +12,13 @@ import (
 	"pando/wal"
 )
 
-// Sizes of batches. A critical batch goes at once; bulk collects while the
-// disk is busy with the last one, so the fsync is the batching window. What a
-// batch costs beside its events, here and at the relay, is worth some hundreds
-// of them.
+// Sizes of batches. A critical batch goes at once. The first bulk after a pause does,
+// too; while bulk batches follow one another, each collects while the disk is busy
+// with the last one, and for bulkEvery at least. What a batch costs beside its events
+// (an fsync here and at the relay, messages, wake-ups) is worth some hundreds of
+// them, and a millisecond of a processor.
 const (
+	bulkEvery = 30 * time.Millisecond
 	// batchBytes is how large its events may become: with positions and header
 	// it stays below event.MaxBatchBytes.
 	batchBytes  = 640 << 10
@@ -37,6 +39,8 @@ type Gather struct {
 	next   [event.Lanes]uint64 // sequence of a lane's next event
 	synced wal.Seq             // of the log
 	bulkAt wal.Seq             // last bulk batch appended
+	bulkIn time.Time           // when the next one may go that is not full
+	every  time.Duration       // between two of them
 	events []event.Event       // what was taken last, and the positions after it:
 	after  []event.Position    // memory that is used again
 
@@ -49,7 +53,7 @@ type Gather struct {
 // NewGather gathers for a log whose lanes end at last. A lane is crowded from
 // limit bytes on.
 func NewGather(origin string, limit int, whenFull [event.Lanes]Policy, last [event.Lanes]uint64) *Gather {
-	g := &Gather{origin: origin, limit: limit, whenFull: whenFull, latest: map[string]event.Position{}}
+	g := &Gather{origin: origin, limit: limit, whenFull: whenFull, every: bulkEvery, latest: map[string]event.Position{}}
 	for l := range g.moved {
 		g.moved[l] = map[string]bool{}
 		g.next[l] = last[l] + 1
@@ -152,8 +156,16 @@ func state(s input.Status) string {
 // Synced takes note of how far the log is on disk.
 func (g *Gather) Synced(seq wal.Seq) { g.synced = max(g.synced, seq) }
 
-// Hurry lets bulk go without waiting for the disk, for the last flush.
-func (g *Gather) Hurry() { g.bulkAt = 0 }
+// Hurry lets bulk go without waiting for the disk, or for more, for the last flush.
+func (g *Gather) Hurry() { g.bulkAt, g.bulkIn, g.every = 0, time.Time{}, 0 }
+
+// Due is how long bulk waits for more of it, from now; 0 if it does not.
+func (g *Gather) Due(now time.Time) time.Duration {
+	if q := &g.lanes[event.Bulk]; !q.due(now) || q.bytes >= batchBytes {
+		return 0
+	}
+	return max(0, g.bulkIn.Sub(now))
+}
 
 // Waiting is how many items are in the queues.
 func (g *Gather) Waiting() (n int) {
@@ -179,8 +191,9 @@ func (g *Gather) Take(now time.Time) (t Taken, ok bool) {
 	switch {
 	case critical.due(now):
 		t.Lane = event.Critical
-	case bulk.due(now) && (g.synced >= g.bulkAt || bulk.bytes >= batchBytes):
+	case bulk.due(now) && (bulk.bytes >= batchBytes || g.synced >= g.bulkAt && !now.Before(g.bulkIn)):
 		t.Lane = event.Bulk
+		g.bulkIn = now.Add(g.every)
 	default:
 		return t, false
 	}

@@ -108,17 +108,29 @@ func (in *intake) onSync(seq wal.Seq) {
 
 // run appends batches until ctx is done; then it appends what is left.
 func (in *intake) run(ctx context.Context) error {
+	more := time.NewTimer(0) // when bulk has waited long enough for more of it
+	defer more.Stop()
 	for {
 		if err := in.flush(ctx); err != nil {
 			in.fail(err)
 			return err
 		}
+		if d := in.due(); d > 0 {
+			more.Reset(d)
+		}
 		select {
 		case <-ctx.Done():
 			return in.last()
 		case <-in.work:
+		case <-more.C:
 		}
 	}
+}
+
+func (in *intake) due() time.Duration {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.gather.Due(time.Now())
 }
 
 // lastFlush is how long a stop waits for room on a full disk. What is given up

@@ -300,9 +300,12 @@ func (k *link) await(ctx context.Context, lane event.Lane, next uint64) wal.Seq 
 	return k.handover.fresh[lane]
 }
 
+// largeBatch is the size from which a bulk batch goes out before this disk has it.
+const largeBatch = 256 << 10
+
 // awaitSynced waits until this disk holds the lane up to last. The relay steps
 // nothing sooner, and what comes without that word costs a message and a record
-// more: worth it for bulk, whose batches take their time to the relay's disk.
+// more: worth it for large batches, which take their time to the relay's disk.
 func (k *link) awaitSynced(ctx context.Context, lane event.Lane, last uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -313,7 +316,7 @@ func (k *link) awaitSynced(ctx context.Context, lane event.Lane, last uint64) {
 
 func (k *link) sendBatch(ctx context.Context, s *transport.Session, h *event.Header, before event.Hash, body []byte) error {
 	lane := h.Unit.Lane
-	if lane == event.Critical {
+	if lane == event.Critical || len(body) < largeBatch {
 		k.awaitSynced(ctx, lane, h.Last())
 	}
 	m := &wire.Batch{Before: before, Bytes: body}

@@ -29,6 +29,7 @@ type agentNode struct {
 	tape    *tape
 	core    *agent.Core
 	gather  *agent.Gather
+	gathers bool // a flush is due that waits for more bulk
 	hand    *agent.Handover
 	sources []*source
 	up      *uplink
@@ -96,7 +97,7 @@ func (a *agentNode) begin() {
 		last[l] = a.core.Last(l)
 		a.queued[l], a.lost[l] = nil, map[string][]int{}
 	}
-	a.gather = agent.NewGather(a.name, pendingBytes, a.plan.policy, last)
+	a.gather, a.gathers = agent.NewGather(a.name, pendingBytes, a.plan.policy, last), false
 	a.hand = agent.NewHandover(a.core)
 	a.hand.Synced(wal.Seq(a.tape.synced))
 	a.sources = nil
@@ -148,6 +149,13 @@ func (a *agentNode) flush() {
 		if names := a.gather.Retired(t.Lane); len(names) > 0 {
 			a.record(agent.RetireRecord(t.Lane, names))
 		}
+	}
+	if d := a.gather.Due(a.time()); d > 0 && !a.gathers {
+		a.gathers = true
+		a.after(int64(d), func() {
+			a.gathers = false
+			a.flush()
+		})
 	}
 	a.up.pump()
 }
