@@ -68,11 +68,11 @@ func benchmarkCatchUp(b *testing.B, events int, windows []aggregate.Window) {
 		go func() { done <- x.Run(ctx) }()
 		time.Sleep(timeGrace + 200*time.Millisecond) // a new relay without a root lets nobody in before
 		began := time.Now()
-		var agents sync.WaitGroup
+		var handing sync.WaitGroup
 		for i := range creds {
-			agents.Go(func() { handOver(b, creds[i], x.Addr(), bodies[i]) })
+			handing.Go(func() { handOver(b, creds[i], x.Addr(), bodies[i]) })
 		}
-		agents.Wait()
+		handing.Wait()
 		live := time.Since(began)
 		if err := x.journal.Log().Close(); err != nil { // no checkpoint: all of it is stepped again
 			b.Fatal(err)

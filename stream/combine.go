@@ -18,7 +18,8 @@ func (l Line) Series() Series { return Series{l.Entity, l.Signal} }
 // of panes, however many events it is of. It is a function of the batch and of
 // its place in root time, so any goroutine may work it out ahead of the one
 // that folds. The zero value is ready for [Combined.Combine], which reuses its
-// memory; strings last. Safe for concurrent use by those who only read.
+// memory. It is good for as long as the batch stays as it is; strings last. Safe for
+// concurrent use by those who only read.
 type Combined struct {
 	LineOf []uint32 // the line of each event
 	// Numbers are those of the lines among all of their unit; see [Numbering].

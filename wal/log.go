@@ -22,8 +22,8 @@ const trailer = sealSize + markSize
 const urgentMemory = 16
 
 // Log is an open write-ahead log. Its methods are safe for concurrent use.
-// It owns two goroutines, one that writes and one that prepares segments;
-// [Log.Close] joins them.
+// It owns two goroutines, one that writes and one that prepares segments, and for
+// a while one that works out a hash; [Log.Close] joins them.
 type Log struct {
 	opts    Options
 	id      uint64
@@ -55,6 +55,7 @@ type Log struct {
 	place   placement
 	next    *prepared // nil: none ready
 	wanted  bool      // one shall be prepared
+	awaited bool      // somebody waits for it
 	prepErr error     // why that failed; wraps ErrFull
 	over    int64     // bytes beyond the limit; see weigh
 	stuck   error     // the writer waits for disk space; wraps ErrFull
@@ -224,6 +225,7 @@ func (l *Log) roomLocked(size int64, urgent bool) (bool, error) {
 	}
 	if l.next == nil {
 		l.wantNextLocked()
+		l.awaited = true
 		return false, l.prepErr
 	}
 	l.place = placement{off: preambleSize + startSize, size: l.next.seg.pre.size, switched: l.last + 1}

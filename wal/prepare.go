@@ -50,12 +50,14 @@ func (l *Log) prepare() bool {
 
 	p, err := l.nextSegment(pre, size)
 	if err != nil && !errors.Is(err, ErrFull) {
-		l.fail("prepare segment", err)
+		if l.wants() == nil {
+			l.fail("prepare segment", err)
+		}
 		return true
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.next, l.prepErr, l.wanted = p, err, err != nil
+	l.next, l.prepErr, l.wanted, l.awaited = p, err, err != nil, false
 	l.metrics.full.Set(level(err != nil))
 	l.metrics.size.Set(float64(l.sizeLocked()))
 	l.space.Broadcast()
@@ -83,7 +85,7 @@ func (l *Log) newSegment(pre preamble) (*prepared, error) {
 	if pre.salt, err = random64(); err != nil {
 		return nil, err
 	}
-	f, err := createSegment(l.opts.FS, l.opts.Dir, pre, func(at int64) { l.pace(at, pre.size) })
+	f, err := createSegment(l.opts.FS, l.opts.Dir, pre, func(at int64) error { return l.pace(at, pre.size) })
 	if err != nil {
 		return nil, err
 	}
@@ -92,22 +94,37 @@ func (l *Log) newSegment(pre preamble) (*prepared, error) {
 
 const (
 	// paceStep is how often the preparation of a segment looks whether it should
-	// go on, and paceMost how long it waits for that at most: an idle log has its
-	// next segment in some seconds.
+	// go on, and paceAll how long it takes at most, without its writes: an idle log
+	// has its next segment some seconds later.
 	paceStep = 10 * time.Millisecond
-	paceMost = 100 * time.Millisecond
+	paceAll  = 5 * time.Second
 )
 
 // pace holds the preparation of a segment back, of which so many bytes are done, to
 // twice the speed at which the present one fills up: so it is ready when that is
 // three quarters full, and the disk is not busy with zeros while somebody waits
-// for a sync.
-func (l *Log) pace(done, size int64) {
-	for waited := time.Duration(0); waited < paceMost && l.running && !l.hurries(done, size); waited += paceStep {
-		if l.sleep(paceStep) {
-			return
-		}
+// for a sync. Its error says that the segment is not wanted any more.
+func (l *Log) pace(done, size int64) error {
+	if !l.running {
+		return nil
 	}
+	most := time.Duration(float64(paceAll) * zeroStep / float64(size))
+	for waited := time.Duration(0); ; waited += paceStep {
+		if err := l.wants(); err != nil || waited >= most || l.hurries(done, size) {
+			return err
+		}
+		l.sleep(paceStep)
+	}
+}
+
+// zeroStep is how much is done between two calls of pace.
+const zeroStep = 1 << 20
+
+// wants reports, as an error, that nobody will write to another segment.
+func (l *Log) wants() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.deadLocked()
 }
 
 // hurries reports whether the preparation is behind.
@@ -116,7 +133,7 @@ func (l *Log) hurries(done, size int64) bool {
 	defer l.mu.Unlock()
 	half := float64(l.place.size) / 2 // a preparation begins when that is full
 	full := (float64(l.place.off) - half) / half
-	return l.closing || l.err != nil || float64(done)/float64(size) <= 2*full
+	return l.awaited || float64(done)/float64(size) <= 2*full
 }
 
 // random64 is a random number other than 0.

@@ -118,8 +118,9 @@ func (r *Reader) Retain() { r.retain = true }
 const readAhead = 256 << 10
 
 // Next returns the next record and its sequence, synced or not. The bytes are
-// valid until the next call, unless [Reader.Retain] was called. [io.EOF] means that no more is appended yet, and
-// a later call may succeed; [ErrTrimmed] that the record is gone.
+// valid until the next call, unless [Reader.Retain] was called. [io.EOF] means
+// that no more is appended yet, and a later call may succeed; [ErrTrimmed] that the
+// record is gone.
 func (r *Reader) Next() (Seq, []byte, error) {
 	for {
 		if rec, ok, err := r.fromBuffer(); err != nil {

@@ -127,7 +127,7 @@ func (x *sparseIndex) find(record uint64) (at uint64, off int64) {
 // createSegment makes an unused segment: zero-filled, with its preamble, under
 // its final name. After a crash the name stands for a whole unused segment or
 // is not there. The file is open for writing. Pause is that of [durable.ZeroFill].
-func createSegment(fsys durable.FS, dir string, pre preamble, pause func(at int64)) (durable.File, error) {
+func createSegment(fsys durable.FS, dir string, pre preamble, pause func(at int64) error) (durable.File, error) {
 	name := filepath.Join(dir, segmentName(pre.number))
 	temp := name + preparedSuffix
 	if err := fsys.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -145,7 +145,7 @@ func createSegment(fsys durable.FS, dir string, pre preamble, pause func(at int6
 	return f, nil
 }
 
-func fillSegment(fsys durable.FS, f durable.File, pre preamble, temp, name string, pause func(at int64)) error {
+func fillSegment(fsys durable.FS, f durable.File, pre preamble, temp, name string, pause func(at int64) error) error {
 	if _, err := f.WriteAt(pre.encode(), 0); err != nil {
 		return err
 	}

@@ -20,7 +20,8 @@ const (
 
 // sum is the SHA-256 of a segment that grows. That of a segment which was there
 // before is worked out beside its writer, once that goes on: at a gigabyte or two a
-// second it would hold up a start by as much as the scan of the whole log does.
+// second it would hold up a start by as much as the scan of the whole log does. A
+// file that was read for that scan, and cannot be read again, is told at the seal.
 // One goroutine uses it.
 type sum struct {
 	hash  hash.Hash
@@ -84,6 +85,14 @@ func (s *sum) wait() error {
 	}
 	s.late = nil
 	return s.err
+}
+
+// leave gives the sum up: it returns when nothing reads the file any more, which is
+// closed, or all of it was read.
+func (s *sum) leave() {
+	if s.begin == nil {
+		<-s.ready
+	}
 }
 
 // total is the hash of all bytes.

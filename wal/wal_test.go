@@ -359,27 +359,42 @@ func TestRetainedRecordsStay(t *testing.T) {
 }
 
 // TestReopenedSegmentIsSealedRight goes on with a segment that another process
-// began, by less than its sum leaves for later and by much more: its seal holds the
-// hash of all of it.
+// began: with so little room that the next record seals it at once, or with room
+// for less than its sum leaves for later, or for much more. The seal holds the hash
+// of all of it.
 func TestReopenedSegmentIsSealedRight(t *testing.T) {
-	for _, more := range []int{1, 3 * startLate, 4 * maxLate} {
+	const size, step = 8 << 20, 64 << 10
+	for _, room := range []int{step / 2, step + startLate/2, step + 3*startLate, 3 << 20} {
 		o := DefaultOptions(dir)
-		o.FS, o.SegmentBytes = faulty.New(), 8<<20
-		for _, n := range []int{3 << 20, more, 8 << 20} {
+		o.FS, o.SegmentBytes = faulty.New(), size
+		for _, n := range []int{size - room, room + step} {
 			l, _ := mustOpen(t, o)
-			for ; n > 0; n -= 32 << 10 {
-				if _, err := l.Append(make([]byte, min(n, 32<<10)), false); err != nil {
+			for ; n > 0; n -= step {
+				if _, err := l.Append(make([]byte, min(n, step)), false); err != nil {
 					t.Fatal(err)
 				}
 			}
 			mustClose(t, l)
 		}
 		if err := Verify(o.FS, dir); err != nil {
-			t.Errorf("%d bytes more: %v", more, err)
+			t.Errorf("%d bytes of room: %v", room, err)
 		}
-		list, err := Inspect(o.FS, dir)
-		if err != nil || !list.Segments[0].Sealed {
-			t.Errorf("%d bytes more: %+v, %v: want a sealed segment", more, list, err)
+		if rep, err := Inspect(o.FS, dir); err != nil || len(rep.Segments) < 2 || !rep.Segments[0].Sealed {
+			t.Errorf("%d bytes of room: %+v, %v: want a sealed segment", room, rep, err)
 		}
 	}
+}
+
+// A segment that can be read no more is not sealed as if it had been.
+func TestUnreadableSegmentIsNotSealed(t *testing.T) {
+	f, err := faulty.New().Create("/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := sumOf(f, 10) // it is empty
+	s.write([]byte("more"))
+	if _, err := s.total(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("hashed with %v", err)
+	}
+	s.leave()
 }

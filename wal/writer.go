@@ -38,7 +38,10 @@ func (w *writer) header(k kind) header {
 // writeLoop writes groups until the log closes or fails.
 func (l *Log) writeLoop(w *writer) {
 	defer l.done.Done()
-	defer func() { _ = w.f.Close() }() // what counts was synced
+	defer func() {
+		_ = w.f.Close() // what counts was synced
+		w.sum.leave()
+	}()
 	for {
 		rotate, ok := l.take(w)
 		if !ok {

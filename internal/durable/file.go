@@ -8,11 +8,9 @@ import (
 	"path/filepath"
 )
 
-const (
-	// zeroChunk is how much zero-filling writes at a time, and leaves unsynced: a
-	// foreground sync on the same disk queues behind no more than this.
-	zeroChunk = 1 << 20
-)
+// zeroChunk is how much zero-filling writes at a time, and leaves unsynced: a
+// foreground sync on the same disk queues behind no more than this.
+const zeroChunk = 1 << 20
 
 // TempSuffix marks a file that [WriteFile] has not finished. One that is
 // found after a crash holds nothing and may be removed.
@@ -22,8 +20,9 @@ const TempSuffix = ".tmp"
 // later writes there change no metadata and cannot run out of space on a
 // file system that writes in place. (A file that is merely allocated is
 // several times slower: each first write converts an extent.) Pause, unless nil, is
-// called each megabyte with the offset that was reached, and may take its time.
-func ZeroFill(f File, from, to int64, pause func(at int64)) error {
+// called each megabyte with the offset that was reached; it may take its time, and
+// its error ends the work.
+func ZeroFill(f File, from, to int64, pause func(at int64) error) error {
 	zeros := make([]byte, min(zeroChunk, max(to-from, 0)))
 	for at := from; at < to; {
 		n := min(int64(len(zeros)), to-at)
@@ -37,7 +36,9 @@ func ZeroFill(f File, from, to int64, pause func(at int64)) error {
 			return fmt.Errorf("zero-fill at %d: %w", at, err)
 		}
 		if pause != nil {
-			pause(at)
+			if err := pause(at); err != nil {
+				return err
+			}
 		}
 	}
 	if err := f.Sync(); err != nil {

@@ -39,7 +39,7 @@ const MaxSlices = 4096
 // of [stream.Other], and is counted.
 type Limits struct {
 	// Cells are those of all slices and groups, beside one for Other in each
-	// slice: some 110 bytes each, 400 with details.
+	// slice: some 110 bytes each, 500 with details.
 	Cells int
 	// Weight is how many units of 64 bytes the sketches, distinct counts and
 	// frequent values may take together. Beyond, they take nothing in, while
@@ -47,7 +47,7 @@ type Limits struct {
 	Weight int
 }
 
-// DefaultLimits allow 110 to 400 MB of cells and 256 MB of what is in them.
+// DefaultLimits allow 110 to 500 MB of cells and 256 MB of what is in them.
 func DefaultLimits() Limits { return Limits{Cells: 1 << 20, Weight: 1 << 22} }
 
 func (l Limits) validate() error {
@@ -151,6 +151,7 @@ func (e *Engine) Observe(a *stream.Arrival, now int64) {
 		}
 	}
 	e.work(a)
+	clear(e.targets)
 }
 
 // look finds the targets of the lines of a batch: all at once, so that the processor
@@ -167,7 +168,7 @@ func (e *Engine) look(a *stream.Arrival) {
 	}
 }
 
-// maxJobs bounds the jobs that wait for each other, 160 KB.
+// maxJobs bounds the jobs that wait for each other, 128 KB.
 const maxJobs = 1 << 12
 
 // work does the jobs, one thing at a time for all, as look does.

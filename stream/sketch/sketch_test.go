@@ -324,3 +324,32 @@ func TestUsedAgainIsAsNew(t *testing.T) {
 		t.Errorf("only %d windows stayed, %d had upper halves", windows, halves)
 	}
 }
+
+// TestCountsAtTheEdges counts one value up to where a window's counters carry, and
+// end, by one and at once, among enough others for a window: as a list counts.
+func TestCountsAtTheEdges(t *testing.T) {
+	for _, to := range []uint64{1<<16 - 2, 1<<16 - 1, 1 << 16, 1<<16 + 1, 2 << 16, 1<<32 - 1, 1 << 32, 1<<32 + 1} {
+		windowed, listed := sketchOf(nil), sketchOf(nil)
+		for i := range 2 * minWindow {
+			windowed.Add(1 + float64(i)/64)
+		}
+		if !windowed.pos.window {
+			t.Fatal("no window")
+		}
+		last := min(to-1, 5) // one by one, over the edge
+		windowed.AddN(1, to-1-last)
+		for range last {
+			windowed.Add(1)
+		}
+		listed.AddN(1, to)
+		for i := 1; i < 2*minWindow; i++ {
+			listed.Add(1 + float64(i)/64)
+		}
+		if !bytes.Equal(encoded(windowed), encoded(listed)) || windowed.Count() != to+2*minWindow-1 {
+			t.Errorf("%d: counted %d", to, windowed.Count())
+		}
+		if to > maxHalf && to <= maxSlot && (!windowed.pos.window || len(windowed.pos.high) == 0) {
+			t.Errorf("%d: not in a window with upper halves", to)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 
 	"pando/internal/pack"
@@ -47,10 +48,14 @@ func (s *stepper) start(c wal.Checkpoint) error {
 	return nil
 }
 
-// aheadPerProc bounds the records, by processor, that are read and prepared before
-// their turn. Each may hold a batch, decoded: more would only push what the core
-// works with out of the processors' caches.
-const aheadPerProc = 3
+// aheadPerHand is how many records each hand may have read and prepared before
+// their turn, and maxHands bounds the hands. Each record may hold a batch, decoded:
+// more of them would only push what the core works with out of the processors'
+// caches. Since one hand steps, some more prepare faster than it can.
+const (
+	aheadPerHand = 3
+	maxHands     = 6
+)
 
 // ahead is a record that waits for its turn.
 type ahead struct {
@@ -89,11 +94,12 @@ func (s *stepper) run(r *wal.Reader) error {
 	r.Retain()
 	c := &crew{stepper: s, reader: r}
 	c.changed = sync.NewCond(&c.mu)
-	hands := 1
+	hands := 2 // one reads while the other steps
 	if p, ok := s.core.(Preparer); ok {
-		c.preparer, hands = p, runtime.GOMAXPROCS(0)
+		c.preparer, hands = p, maxHands
 	}
-	c.most = aheadPerProc * hands
+	hands = min(hands, runtime.GOMAXPROCS(0))
+	c.most = aheadPerHand * hands
 	var others sync.WaitGroup
 	for range hands - 1 {
 		others.Go(c.work)
@@ -125,7 +131,7 @@ func (c *crew) work() {
 // stepNext steps the first record in line. It lets go of the lock meanwhile.
 func (c *crew) stepNext() {
 	a := c.line[0]
-	c.line, c.stepping = c.line[1:], true
+	c.line, c.stepping = slices.Delete(c.line, 0, 1), true
 	c.mu.Unlock()
 	err := a.err
 	if err == nil {
