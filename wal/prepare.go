@@ -108,7 +108,7 @@ func (l *Log) pace(done, size int64) error {
 	if !l.running {
 		return nil
 	}
-	most := time.Duration(float64(paceAll) * zeroStep / float64(size))
+	most := time.Duration(float64(paceAll) * durable.ZeroChunk / float64(size))
 	for waited := time.Duration(0); ; waited += paceStep {
 		if err := l.wants(); err != nil || waited >= most || l.hurries(done, size) {
 			return err
@@ -116,9 +116,6 @@ func (l *Log) pace(done, size int64) error {
 		l.sleep(paceStep)
 	}
 }
-
-// zeroStep is how much is done between two calls of pace.
-const zeroStep = 1 << 20
 
 // wants reports, as an error, that nobody will write to another segment.
 func (l *Log) wants() error {

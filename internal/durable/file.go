@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// zeroChunk is how much zero-filling writes at a time, and leaves unsynced: a
-// foreground sync on the same disk queues behind no more than this.
-const zeroChunk = 1 << 20
+// ZeroChunk is how much [ZeroFill] writes at a time, in bytes, and leaves unsynced:
+// a foreground sync on the same disk queues behind no more than this.
+const ZeroChunk = 1 << 20
 
 // TempSuffix marks a file that [WriteFile] has not finished. One that is
 // found after a crash holds nothing and may be removed.
@@ -20,10 +20,10 @@ const TempSuffix = ".tmp"
 // later writes there change no metadata and cannot run out of space on a
 // file system that writes in place. (A file that is merely allocated is
 // several times slower: each first write converts an extent.) Pause, unless nil, is
-// called each megabyte with the offset that was reached; it may take its time, and
+// called after each [ZeroChunk] with the offset that was reached; it may take its time, and
 // its error ends the work.
 func ZeroFill(f File, from, to int64, pause func(at int64) error) error {
-	zeros := make([]byte, min(zeroChunk, max(to-from, 0)))
+	zeros := make([]byte, min(ZeroChunk, max(to-from, 0)))
 	for at := from; at < to; {
 		n := min(int64(len(zeros)), to-at)
 		if _, err := f.WriteAt(zeros[:n], at); err != nil {
