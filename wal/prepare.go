@@ -108,7 +108,7 @@ func (l *Log) pace(done, size int64) error {
 	if !l.running {
 		return nil
 	}
-	most := time.Duration(float64(paceAll) * durable.ZeroChunk / float64(size))
+	most := paceAll * durable.ZeroChunk / time.Duration(size)
 	for waited := time.Duration(0); ; waited += paceStep {
 		if err := l.wants(); err != nil || waited >= most || l.hurries(done, size) {
 			return err
@@ -128,9 +128,10 @@ func (l *Log) wants() error {
 func (l *Log) hurries(done, size int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	half := float64(l.place.size) / 2 // a preparation begins when that is full
-	full := (float64(l.place.off) - half) / half
-	return l.awaited || float64(done)/float64(size) <= 2*full
+	// A preparation begins when half of the present segment is full. Sizes are at most
+	// 2^30, so that nothing overflows.
+	full := 2*l.place.off - l.place.size // twice the bytes used of the other half
+	return l.awaited || done*l.place.size <= 2*full*size
 }
 
 // random64 is a random number other than 0.
