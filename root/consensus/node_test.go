@@ -198,6 +198,8 @@ func TestGracefulStopHandsOver(t *testing.T) {
 		if i == lead {
 			continue
 		}
+		// Two of three elect a leader, whether the third has begun or not.
+		g.eventually("a member that has begun", func() bool { return m.node.raft.Load() != nil })
 		c := m.node.raft.Load().ReloadableConfig()
 		c.HeartbeatTimeout, c.ElectionTimeout = 10*time.Minute, 10*time.Minute
 		if err := m.node.raft.Load().ReloadConfig(c); err != nil {
